@@ -1,0 +1,147 @@
+"""What `governance.decide` looks at and what it answers: facts of one customer, one message, one verdict.
+
+Frozen values without I/O. All datetimes are aware UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from engine.core.plan import Window
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentFact:
+    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel."""
+
+    channel: str
+    topic: str | None
+    state: Literal["granted", "withdrawn", "pending"]
+    at: datetime
+    source: str = ""
+    until: datetime | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFact:
+    """A hold that this customer has or had. `until`: opening plus `at_most`. `closed_at` None while it is open."""
+
+    name: str
+    pause: tuple[str, ...]
+    opened_at: datetime
+    until: datetime
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFact:
+    """A message that uses up caps: reserved, handed over, sent or of unknown outcome. `at`: when it took its slot."""
+
+    tier: str
+    channel: str
+    topic: str | None
+    journey: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFact:
+    """A send of a higher tier that will be reached by time alone, for which caps set a slot aside."""
+
+    tier: str
+    channel: str
+    topic: str | None
+    journey: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything `decide` may know about one customer, read in one transaction.
+
+    `zone`: the customer's own IANA zone or None. `address`: where the channel would send, None if it can't.
+    `suppressed`: why the address must not be used, None if it may. `soft_opt_in_at`: channel → when the event that
+    gives soft opt-in last occurred. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds.
+    """
+
+    live: bool = True
+    ended_reason: str | None = None
+    known: bool = True
+    erased: bool = False
+    restricted: bool = False
+    paused: str | None = None
+    zone: str | None = None
+    address: str | None = None
+    suppressed: str | None = None
+    consents: tuple[ConsentFact, ...] = ()
+    soft_opt_in_at: tuple[tuple[str, datetime], ...] = ()
+    holdout: str | None = None
+    holds: tuple[HoldFact, ...] = ()
+    slots: tuple[SlotFact, ...] = ()
+    planned: tuple[PlannedFact, ...] = ()
+    quiet: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message before the gates. `planned_at`: when its step was reached (logical). `expires_at` None: never expires.
+    `holdout` in facts names the holdout that the customer is in. `reserved`: it holds its cap slot already (a retry)."""
+
+    journey: str
+    step: str
+    template: str
+    channel: str
+    tier: str
+    planned_at: datetime
+    topic: str | None = None
+    expires_at: datetime | None = None
+    window: Window | None = None
+    reserved: bool = False
+
+
+GATES = (
+    "live",
+    "customer",
+    "journey",
+    "expires",
+    "reachable",
+    "suppression",
+    "consent",
+    "holdout",
+    "hold",
+    "quiet_hours",
+    "cap",
+)
+"""The gates by number, 0 to 10, as `semantics.md` lists them (gate 9 is the send window and quiet hours)."""
+
+Answer = Literal["pass", "skip", "defer", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswer:
+    """What one gate said. `rule` names the policy rule or fact; `detail` is a sentence for people; `until` only with defer.
+    `certain`: only the passing of time can free it (quiet hours, window), not an event (a hold's release, a freed slot)."""
+
+    gate: str
+    answer: Answer
+    rule: str = ""
+    detail: str = ""
+    until: datetime | None = None
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """allow, defer until `until`, or drop. `reason`: the gate that decided ("" on allow; "expired" where waiting outlived the
+    message). `rule`: the one rule that stands in the way. `earliest`: when it would pass, if only time passes."""
+
+    decision: Literal["allow", "defer", "drop"]
+    gates: tuple[GateAnswer, ...]
+    reason: str = ""
+    rule: str = ""
+    until: datetime | None = None
+    earliest: datetime | None = None
+    detail: str = field(default="")
