@@ -1,0 +1,90 @@
+"""The one door to PostgreSQL: a SQLAlchemy async engine on psycopg 3, and the few habits every statement shares.
+
+Statements take arrays or one JSON document of rows (`rows`) and return rows; nobody loops over single statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from psycopg.types.json import set_json_dumps, set_json_loads
+from sqlalchemy import text
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+set_json_loads(orjson.loads)
+set_json_dumps(orjson.dumps)
+
+Connection = AsyncConnection
+Database = AsyncEngine
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`url` (postgresql://…) with the psycopg 3 driver named."""
+    for prefix in ("postgresql+psycopg://", "postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url[len(prefix) :]
+    raise ValueError(f"a database URL starts with postgresql://, this one starts with {url.split(':', 1)[0]!r}")
+
+
+def connect(url: str, *, pool: int = 10, name: str = "sojourn") -> Database:
+    """An engine with at most `pool` connections. Connections are made when first needed and tested after a pause."""
+    return create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=pool,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_timeout=30,
+        connect_args={"application_name": name, "options": "-c timezone=UTC", "connect_timeout": 5, "prepare_threshold": 2},
+        json_deserializer=orjson.loads,
+    )
+
+
+@asynccontextmanager
+async def transaction(database: Database) -> AsyncIterator[Connection]:
+    """One transaction, committed at the end and rolled back on an exception."""
+    async with database.begin() as connection:
+        yield connection
+
+
+async def fetch(connection: Connection, statement: str, /, **values: Any) -> list[Row[Any]]:
+    """All rows of `statement`."""
+    return list((await connection.execute(_prepared(statement), values)).all())
+
+
+async def run(connection: Connection, statement: str, /, **values: Any) -> int:
+    """Execute `statement`; the number of rows it touched."""
+    return (await connection.execute(_prepared(statement), values)).rowcount
+
+
+_statements: dict[str, Any] = {}
+
+
+def _prepared(statement: str) -> Any:
+    found = _statements.get(statement)
+    if found is None:
+        found = _statements[statement] = text(statement)
+    return found
+
+
+def rows(items: Iterable[Mapping[str, Any]]) -> str:
+    """Many rows as one JSON document for `jsonb_to_recordset`."""
+    return orjson.dumps(list(items), default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value)
+
+
+async def now(connection: Connection) -> datetime:
+    """The database's logical time now, which decisions use. Aware UTC."""
+    moment: datetime = (await fetch(connection, "select sojourn_now()"))[0][0]
+    return moment.astimezone(UTC)
