@@ -1,0 +1,236 @@
+"""Enrollments and their numbered inputs: who is in which journey, what happened to them, and how they end.
+
+Callers hold the lock of the customers concerned (`customers.lock`), which is what makes numbers and uniqueness exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from engine.store.database import Connection, fetch, rows, run
+
+
+async def new_ids(c: Connection, count: int) -> list[int]:
+    """`count` fresh enrollment ids."""
+    found = await fetch(
+        c, "select nextval(pg_get_serial_sequence('enrollments', 'id')) as id from generate_series(1, :n)", n=count
+    )
+    return [r.id for r in found]
+
+
+async def of_customers(c: Connection, ids: Sequence[int], journeys: Sequence[str]) -> list[Row[Any]]:
+    """Enrollments of these customers that an event can concern: live or parked, or ended with their goal window open; with
+    what they entered by (`entry`, `entry_name`, `entered_at`)."""
+    return await fetch(
+        c,
+        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, e.goal_at, e.goal_until, "
+        "e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
+        "from enrollments e join events v on v.id = e.entry_event "
+        "where e.customer_id = any(cast(:ids as bigint[])) and e.journey = any(cast(:journeys as text[])) "
+        "and (e.status <> 'ended' or (e.goal_at is null and e.goal_until > sojourn_now())) order by e.id",
+        ids=list(ids),
+        journeys=list(journeys),
+    )
+
+
+async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str, str], Row[Any]]:
+    """(customer, journey, key) → last entry (`entered_at`), how many (`n`) and the highest `number`, where there was one."""
+    if not candidates:
+        return {}
+    found = await fetch(
+        c,
+        "select e.customer_id, e.journey, e.key, max(e.entered_at) as entered_at, count(*) as n, max(e.number) as number "
+        "from enrollments e join unnest(cast(:ids as bigint[]), cast(:journeys as text[]), cast(:keys as text[])) "
+        "as w(customer_id, journey, key) using (customer_id, journey, key) group by 1, 2, 3",
+        ids=[i for i, _, _ in candidates],
+        journeys=[j for _, j, _ in candidates],
+        keys=[k for _, _, k in candidates],
+    )
+    return {(r.customer_id, r.journey, r.key): r for r in found}
+
+
+async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
+    depth, entry_event, entered_at, goal_until, lane."""
+    if items:
+        await run(
+            c,
+            """with r as (
+                select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text, plan text,
+                    key text, number integer, holdout boolean, depth smallint, entry_event bigint, entered_at timestamptz,
+                    goal_until timestamptz, lane smallint)
+            ), e as (
+                insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until)
+                select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until from r
+            )
+            insert into inputs (enrollment_id, seq, lane, kind, at, event_id)
+            select id, 1, lane, 'begin', entered_at, entry_event from r order by id""",
+            rows=rows(items),
+        )
+
+
+async def append_inputs(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Number and write inputs, in order: enrollment_id, kind, at, event_id, matched, reason."""
+    if items:
+        await run(
+            c,
+            """with r as (
+                select *, row_number() over () as ord from jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint,
+                    kind text, at timestamptz, event_id bigint, matched jsonb, reason text)
+            ), n as (
+                select enrollment_id, count(*) as n from r group by 1
+            ), e as (
+                update enrollments set last_seq = last_seq + n.n from n where enrollments.id = n.enrollment_id
+                returning enrollments.id, enrollments.customer_id, enrollments.last_seq - n.n as base
+            )
+            insert into inputs (enrollment_id, seq, lane, kind, at, event_id, matched, reason)
+            select r.enrollment_id, e.base + row_number() over (partition by r.enrollment_id order by r.ord),
+                e.customer_id % 64, r.kind, r.at, r.event_id, coalesce(r.matched, '[]'), coalesce(r.reason, '')
+            from r join e on e.id = r.enrollment_id order by r.ord""",
+            rows=rows(items),
+        )
+
+
+async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bool) -> list[int]:
+    """End enrollments (id, reason, at) that haven't ended: closes the holds that lasted while they ran, releases what they had
+    reserved or deferred, closes their open tasks if `close_tasks`, and wakes the customer's messages that those holds
+    paused. The ids that ended now."""
+    if not items:
+        return []
+    ended = await fetch(
+        c,
+        "update enrollments set status = 'ended', reason = r.reason, ended_at = r.at, wake_at = null "
+        "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, at timestamptz) "
+        "where enrollments.id = r.id and status <> 'ended' returning enrollments.id",
+        rows=rows(items),
+    )
+    ids = [r.id for r in ended]
+    if not ids:
+        return []
+    await run(
+        c,
+        "update messages set status = 'dropped', reason = 'live', detail = 'the journey had ended', slot_at = null, until = null "
+        "where enrollment_id = any(cast(:ids as bigint[])) and status in ('deferred', 'reserved', 'parked')",
+        ids=ids,
+    )
+    if close_tasks:
+        await run(
+            c,
+            "update tasks set status = 'closed', closed_at = sojourn_now() "
+            "where enrollment_id = any(cast(:ids as bigint[])) and status = 'open'",
+            ids=ids,
+        )
+    closed = await fetch(
+        c,
+        "update holds set closed_at = sojourn_now() where enrollment_id = any(cast(:ids as bigint[])) "
+        "and closed_at is null returning customer_id, pause",
+        ids=ids,
+    )
+    await wake_paused(c, [(r.customer_id, r.pause) for r in closed])
+    return ids
+
+
+async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Have the deferred messages of these (customer, tiers) decided afresh: one `again` input each."""
+    if not released:
+        return
+    found = await fetch(
+        c,
+        "select distinct m.enrollment_id from messages m "
+        "join jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, pause jsonb) on r.customer_id = m.customer_id "
+        "join enrollments e on e.id = m.enrollment_id and e.status = 'live' "
+        "where m.status = 'deferred' and r.pause ? m.tier order by 1",
+        rows=rows({"customer_id": i, "pause": list(p)} for i, p in released),
+    )
+    at = (await fetch(c, "select sojourn_now()"))[0][0]
+    await append_inputs(c, [{"enrollment_id": r.enrollment_id, "kind": "again", "at": at} for r in found])
+
+
+async def reach_goals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Count goals (id, at, value) for enrollments that haven't reached theirs."""
+    if items:
+        await run(
+            c,
+            "update enrollments set goal_at = r.at, goal_value = r.value "
+            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, at timestamptz, value double precision) "
+            "where enrollments.id = r.id and goal_at is null",
+            rows=rows(items),
+        )
+
+
+async def contexts(c: Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Row[Any]]:
+    """For (enrollment, input number or 0): all that its conditions and templates may see. Rows: id, customer_id, journey, plan, key,
+    status, reason, holdout, depth, vars, attributes, entry/entry_name/entry_at and event/event_name/event_at (None without one)."""
+    found = await fetch(
+        c,
+        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.status, e.reason, e.holdout, e.depth, e.vars, "
+        "p.attributes, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at, "
+        "x.properties as event, x.name as event_name, x.occurred_at as event_at "
+        "from unnest(cast(:ids as bigint[]), cast(:seqs as integer[])) as w(id, seq) join enrollments e on e.id = w.id "
+        "join customers p on p.id = e.customer_id join events v on v.id = e.entry_event "
+        "left join inputs i on w.seq > 0 and i.enrollment_id = w.id and i.seq = w.seq left join events x on x.id = i.event_id",
+        ids=[i for i, _ in wanted],
+        seqs=[s for _, s in wanted],
+    )
+    return {r.id: r for r in found}
+
+
+async def matched_inputs(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Every event input of these enrollments that matched a wait, in order of occurrence: enrollment_id, seq, at, matched."""
+    return await fetch(
+        c,
+        "select i.enrollment_id, i.seq, i.at, i.matched from inputs i where i.enrollment_id = any(cast(:ids as bigint[])) "
+        "and i.kind = 'event' order by i.at, i.seq",
+        ids=list(ids),
+    )
+
+
+async def record_positions(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """The projection of where enrollments stand: id, step, wake_at, state (what a rebuild starts from)."""
+    if items:
+        await run(
+            c,
+            "update enrollments set step = r.step, wake_at = r.wake_at, state = r.state from "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, step text, wake_at timestamptz, state jsonb) "
+            "where enrollments.id = r.id and status <> 'ended'",
+            rows=rows(items),
+        )
+
+
+async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Park live enrollments with a reason: id, reason, step, state."""
+    if items:
+        await run(
+            c,
+            "update enrollments set status = 'parked', reason = r.reason, step = coalesce(r.step, step), "
+            "state = coalesce(r.state, enrollments.state), wake_at = null "
+            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb) "
+            "where enrollments.id = r.id and status = 'live'",
+            rows=rows(items),
+        )
+
+
+async def unpark(c: Connection, ids: Sequence[int]) -> list[int]:
+    """Parked enrollments live again; each gets a `retry` input. The ids it concerned."""
+    found = await fetch(
+        c,
+        "update enrollments set status = 'live', reason = '' where id = any(cast(:ids as bigint[])) and status = 'parked' "
+        "returning id, sojourn_now() as at",
+        ids=list(ids),
+    )
+    await append_inputs(c, [{"enrollment_id": r.id, "kind": "retry", "at": r.at} for r in sorted(found, key=lambda r: r.id)])
+    return [r.id for r in found]
+
+
+async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Merge `vars` into enrollments: id, vars."""
+    if items:
+        await run(
+            c,
+            "update enrollments set vars = enrollments.vars || r.vars from "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, vars jsonb) where enrollments.id = r.id",
+            rows=rows(items),
+        )

@@ -1,0 +1,119 @@
+"""What the relay needs: pending inputs, cohorts with room, leases. Inputs stay pending until Temporal has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from engine.store.database import Connection, fetch, run
+
+CHANNEL = "sojourn_inputs"
+"""PostgreSQL NOTIFY channel on which intake says that there is work."""
+
+
+async def pending(c: Connection, lanes: Sequence[int], limit: int) -> list[Row[Any]]:
+    """The oldest inputs that Temporal doesn't have yet, with their enrollment's plan, cohort, status and recorded state."""
+    return await fetch(
+        c,
+        "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, e.plan, e.cohort_id, e.status "
+        "from inputs i join enrollments e on e.id = i.enrollment_id "
+        "where i.relayed_at is null and i.lane = any(cast(:lanes as smallint[])) order by i.id limit :limit",
+        lanes=list(lanes),
+        limit=limit,
+    )
+
+
+async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) -> None:
+    """These inputs (by id) need no more relaying; `note` says why where Temporal didn't get them."""
+    if ids:
+        await run(
+            c,
+            "update inputs set relayed_at = clock_timestamp(), note = coalesce(:note, note) where id = any(cast(:ids as bigint[]))",
+            ids=list(ids),
+            note=note,
+        )
+
+
+async def open_cohort(c: Connection, plan: str, owner: str, max_size: int, max_age_seconds: int) -> tuple[int, int]:
+    """A cohort of `plan` that still admits, and its room: the newest open one of `owner`, else a new one. Closes those that are
+    full or too old to admission."""
+    await run(
+        c,
+        "update cohorts set open = false where plan = :plan and owner = :owner and open and (admitted >= :size or "
+        "opened_at < clock_timestamp() - make_interval(secs => :age))",
+        plan=plan,
+        owner=owner,
+        size=max_size,
+        age=max_age_seconds,
+    )
+    found = await fetch(
+        c,
+        "select id, admitted from cohorts where plan = :plan and owner = :owner and open order by id desc limit 1",
+        plan=plan,
+        owner=owner,
+    )
+    if not found:
+        found = await fetch(c, "insert into cohorts (plan, owner) values (:plan, :owner) returning id, admitted", plan=plan, owner=owner)
+    return found[0].id, max_size - found[0].admitted
+
+
+async def admit(c: Connection, cohort: int, enrollments: Sequence[int]) -> None:
+    """Commit members to a cohort, before Temporal hears of them."""
+    await run(
+        c, "update enrollments set cohort_id = :cohort where id = any(cast(:ids as bigint[]))", cohort=cohort, ids=list(enrollments)
+    )
+    await run(c, "update cohorts set admitted = admitted + :n where id = :cohort", cohort=cohort, n=len(enrollments))
+
+
+async def close_cohort(c: Connection, cohort: int) -> None:
+    """The cohort's workflow is over: nobody is admitted any more."""
+    await run(c, "update cohorts set open = false where id = :cohort", cohort=cohort)
+
+
+async def reopen_members(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
+    """Take live enrollments out of a cohort that is over, so that they are rebuilt in another from their recorded state."""
+    return await fetch(
+        c,
+        "update enrollments set cohort_id = null where id = any(cast(:ids as bigint[])) and status <> 'ended' "
+        "returning id, state, status",
+        ids=list(enrollments),
+    )
+
+
+async def states(c: Connection, enrollments: Sequence[int]) -> dict[int, Any]:
+    """Enrollment → recorded state (None: it never recorded one)."""
+    found = await fetch(
+        c, "select id, state from enrollments where id = any(cast(:ids as bigint[]))", ids=list(enrollments)
+    )
+    return {r.id: r.state for r in found}
+
+
+async def inputs_of(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
+    """Every input of these enrollments in order, to rebuild them from."""
+    return await fetch(
+        c,
+        "select id, enrollment_id, seq, kind, at, matched, reason from inputs "
+        "where enrollment_id = any(cast(:ids as bigint[])) order by enrollment_id, seq",
+        ids=list(enrollments),
+    )
+
+
+async def take_lease(c: Connection, name: str, owner: str, seconds: float) -> bool:
+    """Take or keep the lease `name` for `seconds` of real time; False while another owner has it."""
+    found = await fetch(
+        c,
+        "insert into leases (name, owner, until) values (:name, :owner, clock_timestamp() + make_interval(secs => :seconds)) "
+        "on conflict (name) do update set owner = excluded.owner, until = excluded.until "
+        "where leases.owner = excluded.owner or leases.until < clock_timestamp() returning name",
+        name=name,
+        owner=owner,
+        seconds=seconds,
+    )
+    return bool(found)
+
+
+async def drop_lease(c: Connection, name: str, owner: str) -> None:
+    """Give a lease back, so that another process need not wait for its end."""
+    await run(c, "delete from leases where name = :name and owner = :owner", name=name, owner=owner)
