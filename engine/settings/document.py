@@ -1,4 +1,4 @@
-"""The tree that `yaml` builds: text, lists and maps that know where they stand, and the document that reports problems at them."""
+"""The tree that `yaml` builds: text, lists and maps that know where they stand. A document reports problems at them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from engine.settings.document import Document, List, Map, Node, Text, plain
 from engine.settings.problems import Problem
 
 try:
-    from yaml.cyaml import CParser
+    from yaml._yaml import CParser
 except ImportError as missing:  # pragma: no cover - depends on how PyYAML was built
     raise ImportError(
         "PyYAML was built without libyaml: install a PyYAML wheel, or libyaml's headers before building it"
@@ -44,10 +44,11 @@ MAX_DEPTH = 60
 def read(source: str | bytes, file: str) -> Document:
     """The document in `source`; never raises for what is in it. `file` is the name that problems show."""
     if isinstance(source, bytes):
+        raw = source
         try:
-            source = source.decode("utf-8-sig")
+            source = raw.decode("utf-8-sig")
         except UnicodeDecodeError as bad:
-            line = source[: bad.start].count(b"\n") + 1
+            line = raw[: bad.start].count(b"\n") + 1
             problem = Problem(file, line, 1, "SJ108", 1, "this file is not UTF-8 text", "save it with UTF-8 encoding")
             return Document(file, problems=[problem])
     document = Document(file, lines=source.splitlines())
