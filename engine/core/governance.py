@@ -1,13 +1,112 @@
-"""`decide(policy, facts, message, now) -> Verdict`: every gate, in order, each with its reason."""
+"""`decide(policy, facts, message, now) -> Verdict`: every gate, in order, each with its reason.
+
+Only the order of the gates and what their answers add up to belong here; what a gate says is in `gates`, `consent`, `holds`,
+`hours` and `caps`. Rules: `semantics.md`, "The gates".
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from engine.core.facts import Facts, Message, Verdict
+from engine.core import gates
+from engine.core.caps import cap
+from engine.core.case import Case, open_case
+from engine.core.consent import consent
+from engine.core.facts import Facts, GateAnswer, Message, Verdict
+from engine.core.holds import delaying, hold
+from engine.core.hours import quiet_hours
 from engine.core.policy import Policy
+from engine.core.telling import tell_moment
+
+_ORDER = (
+    gates.live,
+    gates.customer,
+    gates.journey,
+    gates.expires,
+    gates.reachable,
+    gates.suppression,
+    consent,
+    gates.holdout,
+    hold,
+    quiet_hours,
+    cap,
+)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_OF_TIME = (hold, quiet_hours, cap)
+_ROUNDS = 64
+"""How often the time-dependent gates are asked again before a set of rules counts as one that never opens."""
 
 
 def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Verdict:
-    """What the gates say of `message` at `now`."""
-    raise NotImplementedError
+    """What the gates say of `message` at `now` (aware): allow, defer until `until`, or drop.
+
+    Every gate answers, in the order of `facts.GATES`. A drop beats a defer; several defers wait for the moment at which all have
+    settled. Only a deferred verdict has `until`: at the latest `expires_at`, where the message is decided a last time."""
+    case = open_case(policy, facts, message)
+    answers = tuple(gate(case, now) for gate in _ORDER)
+    dropped = next((a for a in answers if a.answer == "drop"), None)
+    if dropped is not None:
+        return _expired(case, answers, now, None) if dropped.gate == "expires" else _drop(answers, dropped)
+    waits = [a for a in answers if a.answer == "defer"]
+    if not waits:
+        return Verdict("allow", answers, detail="Every gate lets it pass.")
+    earliest, certain, last = _settle(case, waits)
+    end = message.expires_at
+    if certain and earliest is None and end is None:
+        return _drop(answers, _in_the_way(waits))
+    if certain and end is not None and (earliest is None or earliest >= end):
+        return _expired(case, answers, now, earliest)
+    until = min(m for m in (earliest or last, end) if m is not None)
+    rule = _in_the_way(waits)
+    detail = f"Waits for {_clause(rule)}. {_when(case, earliest)}"
+    return Verdict("defer", answers, rule.gate, rule.rule, until, earliest, detail)
+
+
+def _settle(case: Case, waits: list[GateAnswer]) -> tuple[datetime | None, bool, datetime]:
+    # The first moment at which everything passes (None: never), whether only time is in the way, and the last moment tried.
+    certain = True
+    moment = _latest(waits)
+    for _ in range(_ROUNDS):
+        certain = certain and all(a.certain for a in waits)
+        waits = [a for gate in _OF_TIME if (a := gate(case, moment)).answer == "defer"]
+        if not waits:
+            return moment, certain, moment
+        moment = _latest(waits)
+    return None, certain, moment
+
+
+def _latest(waits: list[GateAnswer]) -> datetime:
+    return max(a.until for a in waits if a.until is not None)
+
+
+def _in_the_way(waits: list[GateAnswer]) -> GateAnswer:
+    # The rule to name: the one that ends last; of equals the first gate.
+    return max((a for a in waits if a.until is not None), key=lambda a: a.until or _LONG_AGO)
+
+
+def _drop(answers: tuple[GateAnswer, ...], by: GateAnswer) -> Verdict:
+    return Verdict("drop", answers, by.gate, by.rule, detail=f"Dropped: {_clause(by)}.")
+
+
+def _expired(case: Case, answers: tuple[GateAnswer, ...], now: datetime, earliest: datetime | None) -> Verdict:
+    # Waiting outlived the message, or will for certain: the cause is a hold that delayed it, else what it waits for.
+    end = case.message.expires_at
+    ends = f"Not worth sending after {tell_moment(end, case.zone)}" if end is not None else "Not worth sending any more"
+    if held := delaying(case, now):
+        longest = max(held, key=lambda h: (h.closed_at is None, h.closed_at or h.until))
+        return Verdict("drop", answers, "hold", longest.name, None, earliest, f"{ends}; {longest.name} held it back.")
+    waits = [a for a in answers if a.answer == "defer"]
+    if waits:
+        rule = _in_the_way(waits)
+        return Verdict("drop", answers, "expired", rule.rule, None, earliest, f"{ends}; it waited for {_clause(rule)}.")
+    return Verdict("drop", answers, "expired", "expires", None, earliest, f"{ends}.")
+
+
+def _clause(answer: GateAnswer) -> str:
+    return answer.detail.rstrip(".")
+
+
+def _when(case: Case, earliest: datetime | None) -> str:
+    if earliest is None:
+        return "As the rules stand, no time would let it pass."
+    return f"If nothing else changes it goes on {tell_moment(earliest, case.zone)}."

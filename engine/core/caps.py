@@ -1,0 +1,138 @@
+"""Gate 10: every cap has room, also for what higher tiers have coming. Rules: `semantics.md`, "Caps".
+
+Counting is exact: a cap's `limit` holds for every window of its length, not only for the one that ends now. Reserving is the
+store's business.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from engine.core import clock
+from engine.core.case import Case
+from engine.core.clock import Duration
+from engine.core.facts import GateAnswer, PlannedFact, SlotFact
+from engine.core.hours import goes_at
+from engine.core.policy import Cap
+from engine.core.telling import tell_day, tell_moment
+
+_SKIPPED = GateAnswer("cap", "skip", detail="No cap applies to this tier: it passes them all.")
+_RESERVED = GateAnswer("cap", "pass", rule="reserved", detail="The message holds its slot already.")
+_NONE = GateAnswer("cap", "pass", detail="No cap applies to this message.")
+_MICROSECOND = timedelta(microseconds=1)
+_UTC = clock.zone("UTC")
+
+
+def cap(case: Case, now: datetime) -> GateAnswer:
+    """Gate 10. Defers to the latest moment at which a full cap has room, uncertain: a slot may be released before.
+
+    What the calendar set free waits, certainly, for its planned time of day. A limit of nothing drops."""
+    if "caps" in case.tier.skip:
+        return _SKIPPED
+    if case.message.reserved:
+        return _RESERVED
+    told: list[str] = []
+    found: GateAnswer | None = None
+    for rule in case.policy.caps:
+        if not _matches(rule, case.message.tier, case.message.channel, case.message.topic, case.message.journey):
+            continue
+        if rule.limit < 1:
+            return GateAnswer("cap", "drop", rule.name, f"{rule.name}: its limit of {rule.limit} leaves no room at all.")
+        answer = _rolling(case, rule, now) if rule.per == "rolling" else _calendar(case, rule, now)
+        if isinstance(answer, str):
+            told.append(answer)
+        elif found is None or (
+            answer.until and found.until and (answer.until, not answer.certain) > (found.until, not found.certain)
+        ):
+            found = answer
+    return found or (GateAnswer("cap", "pass", detail=f"{'; '.join(told)}.") if told else _NONE)
+
+
+def _matches(rule: Cap, tier: str, channel: str, topic: str | None, journey: str) -> bool:
+    return (
+        (not rule.tiers or tier in rule.tiers)
+        and (not rule.channels or channel in rule.channels)
+        and (not rule.topics or topic in rule.topics)
+        and (not rule.journeys or journey in rule.journeys)
+    )
+
+
+def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
+    # When the slots that `rule` counts were taken, and when those set aside for strictly higher tiers are due.
+    policy = case.policy
+
+    def counts(fact: SlotFact | PlannedFact) -> bool:
+        return fact.tier not in policy.uncounted and _matches(rule, fact.tier, fact.channel, fact.topic, fact.journey)
+
+    taken = [s.at for s in case.facts.slots if counts(s)]
+    if not case.facts.planned:
+        return taken, []
+    rank = policy.rank(case.message.tier)
+    return taken, [p.due for p in case.facts.planned if counts(p) and policy.rank(p.tier) < rank]
+
+
+def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
+    length = rule.rolling or clock.Duration()
+    taken, aside = _used(case, rule)
+    slots = sorted((at, _leaves(at, length)) for at in taken + aside)
+    counted = _peak(slots, now, length)
+    words = f"{rule.name}: {counted} of {rule.limit} used within {clock.format_duration(length)}"
+    if counted < rule.limit:
+        return words
+    until = next(end for _, end in slots if end > now and _peak(slots, end, length) < rule.limit)
+    detail = f"{words}{_set_aside(aside)}; room from {tell_moment(until, case.zone)}."
+    return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
+
+
+def _leaves(at: datetime, length: Duration) -> datetime:
+    # When a slot taken at `at` leaves the window that rolls: absolute time, only months are the calendar's (in UTC).
+    if length.months:
+        return clock.add(at, length, _UTC)
+    return at + timedelta(days=length.days, seconds=length.seconds)
+
+
+def _peak(slots: list[tuple[datetime, datetime]], now: datetime, length: Duration) -> int:
+    # The most slots in any one window that a message sent at `now` would be in. Windows are open at their beginning:
+    # a slot exactly as old as the window no longer counts.
+    if not slots or slots[-1][0] <= now:
+        return sum(end > now for _, end in slots)
+    last = _leaves(now, length)
+    ends = [now, *(at for at, _ in slots if now < at < last)]
+    return max(sum(at <= end < leaves for at, leaves in slots) for end in ends)
+
+
+def _calendar(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
+    per: Literal["day", "week", "month"] = rule.per if rule.per != "rolling" else "day"
+    start, end = clock.calendar_window(now, per, case.zone)
+    taken, aside = _used(case, rule)
+    counted = sum(start <= at < end for at in (*taken, *aside))
+    words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, start, case)}"
+    if counted >= rule.limit:
+        until = goes_at(case, end)
+        detail = f"{words}{_set_aside(aside)}; the message goes at {tell_moment(until, case.zone)}."
+        return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
+    if case.message.planned_at < start:
+        return _begun(case, rule, per, start, now, taken) or words
+    return words
+
+
+def _begun(
+    case: Case, rule: Cap, per: Literal["day", "week", "month"], start: datetime, now: datetime, taken: list[datetime]
+) -> GateAnswer | None:
+    # The window before was full: it held the message, which goes at its planned time of day and not because a day began.
+    before, _ = clock.calendar_window(start - _MICROSECOND, per, case.zone)
+    counted = sum(before <= at < start for at in taken)
+    until = goes_at(case, start)
+    if counted < rule.limit or now >= until:
+        return None
+    words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, before, case)}"
+    return GateAnswer("cap", "defer", rule.name, f"{words}; the message goes at {tell_moment(until, case.zone)}.", until)
+
+
+def _within(per: Literal["day", "week", "month"], start: datetime, case: Case) -> str:
+    return f"{'on' if per == 'day' else f'in the {per} from'} {tell_day(start, case.zone)}"
+
+
+def _set_aside(aside: list[datetime]) -> str:
+    return f", {len(aside)} of them set aside for higher tiers" if aside else ""

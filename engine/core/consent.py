@@ -1,0 +1,80 @@
+"""Gate 6: has the customer agreed to messages on this channel, about this topic? Rules: `semantics.md`, "Consent".
+
+A statement has a breadth: every channel or one, every topic or one. Where a case is in doubt, nothing is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from engine.core.case import Case
+from engine.core.facts import ConsentFact, GateAnswer
+from engine.core.policy import ConsentRule
+from engine.core.telling import tell_moment
+
+_SKIPPED = GateAnswer("consent", "skip", detail="The tier needs no consent.")
+
+
+def consent(case: Case, now: datetime) -> GateAnswer:
+    """Gate 6. Never defers."""
+    if "consent" in case.tier.skip:
+        return _SKIPPED
+    channel, topic = case.message.channel, case.message.topic
+    about = channel if topic is None else f"{channel} about {topic}"
+    told = [s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)]
+    breadths = {(s.channel, s.topic) for s in told}
+    withdrawn = [w for b in breadths if (w := _withdrawal(_of(told, b), now))]
+    granted = [g for b in breadths if (g := _latest(_of(told, b))) and g.state == "granted" and _lasts(g, now)]
+    for statement in sorted(withdrawn, key=_order):
+        whole = statement.channel == "*" or statement.topic is None
+        if whole or not any(_order(g) > _order(statement) for g in granted):
+            scope = "every channel" if statement.channel == "*" else statement.channel
+            scope += "" if statement.topic is None else f" about {statement.topic}"
+            when = tell_moment(statement.at, case.zone)
+            return GateAnswer("consent", "drop", "withdrawn", f"Consent to {scope} was withdrawn on {when}.")
+    if granted:
+        when = tell_moment(max(granted, key=_order).at, case.zone)
+        return GateAnswer("consent", "pass", "granted", f"Consent to {about} was given on {when}.")
+    return _unsaid(case, told, about, now)
+
+
+def _unsaid(case: Case, told: list[ConsentFact], about: str, now: datetime) -> GateAnswer:
+    # Nobody granted or withdrew: soft opt-in, then the channel's default.
+    channel, topic = case.message.channel, case.message.topic
+    rule = next((r for r in case.policy.consent if r.channel == channel), ConsentRule(channel))
+    soft_at = dict(case.facts.soft_opt_in_at).get(channel)
+    if rule.soft and topic in rule.soft.topics and soft_at is not None:
+        when = tell_moment(soft_at, case.zone)
+        return GateAnswer("consent", "pass", "soft", f"Soft opt-in to {about}: {rule.soft.after} on {when}.")
+    if rule.default == "granted":
+        return GateAnswer("consent", "pass", "default", f"Policy takes consent to {channel} as given.")
+    latest = _latest(told)
+    if latest and latest.state == "pending":
+        return GateAnswer("consent", "drop", "pending", f"Consent to {about} awaits its confirmation.")
+    if latest and latest.until is not None and not _lasts(latest, now):
+        when = tell_moment(latest.until, case.zone)
+        return GateAnswer("consent", "drop", "ended", f"Consent to {about} ended on {when}.")
+    return GateAnswer("consent", "drop", "none", f"Nobody gave consent to {about}.")
+
+
+def _of(told: Iterable[ConsentFact], breadth: tuple[str, str | None]) -> list[ConsentFact]:
+    return [s for s in told if (s.channel, s.topic) == breadth]
+
+
+def _order(statement: ConsentFact) -> tuple[datetime, int]:
+    return statement.at, statement.version
+
+
+def _latest(told: Iterable[ConsentFact]) -> ConsentFact | None:
+    return max(told, key=_order, default=None)
+
+
+def _lasts(statement: ConsentFact, now: datetime) -> bool:
+    return statement.until is None or now < statement.until
+
+
+def _withdrawal(told: list[ConsentFact], now: datetime) -> ConsentFact | None:
+    # A grant lifts it as long as the grant lasts; one that only awaits its confirmation lifts nothing.
+    latest = _latest(s for s in told if s.state == "withdrawn" or (s.state == "granted" and _lasts(s, now)))
+    return latest if latest and latest.state == "withdrawn" else None
