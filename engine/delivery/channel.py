@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -70,7 +70,7 @@ class Outgoing:
 class Result(StrEnum):
     """What became of a handover; `docs/adding-a-channel.md` says which provider's answer means which.
 
-    accepted: the provider has it · refused: for ever · later: refused for now, certainly not sent · unknown: may have been sent."""
+    accepted: the provider has it · refused: for ever · later: not now, and certainly not sent · unknown: may have been sent."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -255,6 +255,22 @@ def _problems(wrong: ValidationError) -> str:
     return "; ".join(f"{'.'.join(str(part) for part in p['loc']) or 'settings'}: {p['msg']}" for p in found)
 
 
+def message_json(channel: str, message: Outgoing) -> dict[str, Json]:
+    """The message as receivers outside see it. Fields may be added, and are never renamed."""
+    content = message.content
+    names = ("key", "to", "customer", "journey", "step", "template", "tier", "topic", "unsubscribe_url", "test")
+    return {
+        "channel": channel,
+        **{name: getattr(message, name) for name in names},
+        "template_hash": content.template_hash,
+        "sender": dict(message.sender),
+        "fields": dict(content.fields),
+        "text": content.text,
+        "html": content.html,
+        "json": content.json,
+    }
+
+
 def clean_text(text: str) -> str:
     """`text` as any encoder takes it: halves of surrogate pairs joined, stray ones and NUL replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")
@@ -268,3 +284,10 @@ def clean_line(text: str) -> str:
 def too_big(size: int, limit: int) -> Receipt:
     """The refusal of a message whose encoded form has `size` bytes where the channel takes `limit`."""
     return Receipt(Result.REFUSED, words=f"not sent: the message has {size} bytes and this channel takes at most {limit}")
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every one of `secrets` blotted out: providers like to quote the credentials that they refuse."""
+    for secret in sorted((s for s in secrets if s), key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    return text
