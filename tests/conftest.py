@@ -1,0 +1,75 @@
+"""Fixtures that every floor's tests share, and the end of a test session.
+
+Real servers, a fresh database per test, names that no two tests share. A session ends through `end_process` with pytest's
+own exit code, because a process that ran a Temporal worker may abort at interpreter exit.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from engine.app.ending import end_process
+from tests import servers as session
+
+_exit_status = pytest.StashKey[int]()
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the session's folder; let a polite kill end the session in order, so that no server stays behind."""
+    if not _is_worker(config):
+        session.open_session()
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the exit code for the end."""
+    session.config.stash[_exit_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers and end with pytest's own exit code."""
+    if not _is_worker(config):
+        session.close_session(Path(os.environ[session.SESSION]))
+    if _exit_status in config.stash:
+        end_process(config.stash[_exit_status])
+
+
+@pytest.fixture(scope="session")
+def servers() -> session.Servers:
+    """The session's PostgreSQL and in-memory Temporal."""
+    return session.servers()
+
+
+@pytest.fixture
+def database_url(servers: session.Servers) -> Iterator[str]:
+    """URL of a fresh, migrated, empty database that is dropped after the test."""
+    with session.fresh_database(f"test_{secrets.token_hex(6)}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def temporal_address(servers: session.Servers) -> str:
+    """host:port of the session's Temporal server; namespace "default"."""
+    return servers.temporal_address
+
+
+@pytest.fixture
+def task_queue_prefix() -> str:
+    """A prefix for task queues, workflow ids and the like that no other test uses."""
+    return f"test-{secrets.token_hex(6)}"
