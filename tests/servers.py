@@ -21,7 +21,7 @@ from psycopg import sql
 
 from engine.app import postgres, temporal_server
 from engine.app.postgres import Postgres
-from engine.app.processes import alive
+from engine.app.processes import alive, command_line, stop
 from engine.app.temporal_server import TemporalServer
 
 PREFIX = "sojourn-tests-"
@@ -60,8 +60,8 @@ def close_session(folder: Path) -> None:
     """Stop the servers in `folder` and remove it."""
     if (folder / "servers.json").exists():
         pid = json.loads((folder / "servers.json").read_text())["temporal_pid"]
-        if alive(pid) and "temporal" in temporal_server.command_line(pid):
-            temporal_server.stop(pid, temporal_server.IN_ORDER)
+        if alive(pid) and "temporal" in command_line(pid):
+            stop(pid, temporal_server.IN_ORDER)
     if (folder / "postgres" / "data").exists():
         postgres.stop_left_over(folder / "postgres")
     shutil.rmtree(folder, ignore_errors=True)

@@ -57,7 +57,8 @@ class TemporalServer:
         """Start Temporal with its file in the folder `data` (None: in memory); returns when it is healthy.
 
         Ports: 0 takes a free one; `ui_port=None` runs without the web interface. `exact_timers` lets timers fire within 10 ms
-        instead of a second. `log`: a file for its errors, by default in `data`. A server that an earlier process left running on the same file is stopped first. Raises ServerError.
+        instead of a second. `log`: a file for its errors, by default in `data`. A server that an earlier process left running on
+        the same file is stopped first. Raises ServerError.
         """
         binary = find_binary()
         claim = None
