@@ -1,0 +1,90 @@
+"""What is deployed: immutable documents by content hash, the newest deployment, and which plan each journey enrolls into.
+
+A deploy is one transaction: all of it takes effect or none. Plans stay for as long as an enrollment needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from engine.core.wire import Json
+from engine.store.database import Connection, fetch, rows, run
+
+CHANNEL = "sojourn_deployments"
+"""PostgreSQL NOTIFY channel on which a deploy says that there is a new one."""
+
+DEPLOY_LOCK = 7_235_772
+"""Advisory lock under which one deploy happens at a time."""
+
+
+async def put_documents(c: Connection, documents: Sequence[tuple[str, str, Json]]) -> None:
+    """Store documents (hash, kind, body); those that are there stay as they are."""
+    await run(
+        c,
+        "insert into documents (hash, kind, body) select hash, kind, body from "
+        "jsonb_to_recordset(cast(:rows as jsonb)) as r(hash text, kind text, body jsonb) on conflict do nothing",
+        rows=rows({"hash": h, "kind": k, "body": b} for h, k, b in documents),
+    )
+
+
+async def documents(c: Connection, hashes: Sequence[str]) -> dict[str, Json]:
+    """Hash → body, for those that exist."""
+    found = await fetch(c, "select hash, body from documents where hash = any(cast(:hashes as text[]))", hashes=list(hashes))
+    return {r.hash: r.body for r in found}
+
+
+async def deploy(
+    c: Connection, *, actor: str, policy: str, tracking: str, segments: str, templates: str, plans: Mapping[str, str]
+) -> int:
+    """Make these documents (by hash) the deployed ones, `plans` being journey → plan hash. Journeys that aren't named keep
+    running but enroll nobody. The deployment's id."""
+    await run(c, "select pg_advisory_xact_lock(:n)", n=DEPLOY_LOCK)
+    found = await fetch(
+        c,
+        "insert into deployments (at, actor, policy, tracking, segments, templates, plans) "
+        "values (clock_timestamp(), :actor, :policy, :tracking, :segments, :templates, cast(:plans as jsonb)) returning id",
+        actor=actor,
+        policy=policy,
+        tracking=tracking,
+        segments=segments,
+        templates=templates,
+        plans=rows([dict(plans)])[1:-1],
+    )
+    await run(
+        c,
+        "insert into journeys (name, plan) select name, plan from jsonb_to_recordset(cast(:rows as jsonb)) as r(name text, plan text) "
+        "on conflict (name) do update set plan = excluded.plan",
+        rows=rows({"name": n, "plan": h} for n, h in plans.items()),
+    )
+    await run(c, "select pg_notify(:channel, '')", channel=CHANNEL)
+    return int(found[0].id)
+
+
+async def newest(c: Connection) -> Row[Any] | None:
+    """The deployment in force: id, at, policy, tracking, segments, templates, plans. None before the first."""
+    found = await fetch(
+        c, "select id, at, policy, tracking, segments, templates, plans from deployments order by id desc limit 1"
+    )
+    return found[0] if found else None
+
+
+async def needed_plans(c: Connection) -> list[str]:
+    """Hashes of the plans that a worker must be able to run: the deployed ones and those of everyone still inside."""
+    found = await fetch(
+        c,
+        "select distinct plan from enrollments where status <> 'ended' union select plan from journeys "
+        "union select plan from cohorts where open",
+    )
+    return [r[0] for r in found]
+
+
+async def live_counts(c: Connection) -> list[Row[Any]]:
+    """How many live or parked enrollments stand at each step of each plan: journey, plan, step, status, n."""
+    return await fetch(
+        c,
+        "select journey, plan, coalesce(step, '') as step, status, count(*) as n from enrollments "
+        "where status <> 'ended' group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+    )

@@ -1,0 +1,273 @@
+"""The cohort: one workflow execution that carries up to 500 enrollments of one plan.
+
+It only translates: inputs go into `core.advance`, commands come out and become batched activities, their outcomes go back in. It decides
+nothing, reads no clock but Temporal's, and holds ids, positions and moments. Its type is the journey's name.
+
+Danger signs when you change this file: anything that alters which activities, timers or signals are produced in which order breaks the
+replay of cohorts that are running; put such a change behind `workflow.patched`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
+
+from engine.core import compact
+from engine.core.enrollment import Begin, Command, Given, Outcome, State, Wake
+from engine.core.interpreter import advance, reissue
+from engine.core.logical import LogicalClock
+from engine.core.plan import Plan
+from engine.core.wire import Json
+from engine.temporal.grouping import Group, Lanes, group, lanes_from_json, queue_name
+
+with workflow.unsafe.imports_passed_through():
+    from engine.temporal.plans import SHELF  # shared on purpose: immutable plans by hash
+
+HISTORY_LIMIT = 1_000
+"""History events after which a cohort continues as new."""
+
+ADMISSION_AGE = timedelta(hours=1)
+"""How long the relay admits to a cohort."""
+
+CLOSING_GRACE = timedelta(minutes=5)
+"""An empty cohort waits this much longer, so that an admission on its way still finds it."""
+
+QUEUE_PATIENCE = timedelta(minutes=10)
+"""A deliver that no worker picks up for this long parks its members."""
+
+RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30))
+"""For infrastructure only: members' own retries are the core's."""
+
+
+@workflow.defn(dynamic=True)
+class Cohort:
+    """See the module. Signals: `inputs` (a list of compact items), `roll` (continue as new when drained)."""
+
+    @workflow.init
+    def __init__(self, args: Sequence[RawValue]) -> None:
+        setup: Json = workflow.payload_converter().from_payload(args[0].payload, dict)
+        self.setup = setup
+        self.plan: Plan = SHELF.get(setup["plan"])
+        self.lanes: Lanes = lanes_from_json(setup["lanes"])
+        clock = setup["clock"]
+        self.clock = LogicalClock(clock[0], datetime.fromisoformat(clock[1]), datetime.fromisoformat(clock[2]))
+        self.opened = datetime.fromisoformat(setup["opened"]) if "opened" in setup else workflow.now()
+        self.done: set[int] = set(setup.get("done", ()))
+        self.members: dict[int, State] = {}
+        self.wakes: list[tuple[datetime, int]] = []
+        self.signals: list[Json] = []
+        self.answers: list[tuple[int, Outcome]] = []
+        self.pending: list[tuple[int, Command]] = []
+        self.in_flight = 0
+        self.rolling = False
+        self.due = False
+        self.timer: asyncio.Task[None] | None = None
+        self.timer_at: datetime | None = None
+        self.running: set[asyncio.Task[None]] = set()
+        for member, body in setup.get("members", ()):
+            self._restore(member, compact.decode_state(body))
+
+    @workflow.signal(name="inputs")
+    def inputs(self, batch: list[Json]) -> None:
+        """Append only: `run` looks at it. An item is [enrollment, given] or [enrollment, given, state to rebuild from]."""
+        self.signals.extend(batch)
+
+    @workflow.signal(name="roll")
+    def roll(self) -> None:
+        """Continue as new as soon as nothing is in flight."""
+        self.rolling = True
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> None:
+        """Pump until every member has ended and nobody more can come."""
+        while True:
+            self._pump()
+            if self._wants_to_roll():
+                self._start_pending(only_records=True)
+                if self.in_flight == 0 and not self.answers:
+                    await workflow.wait_condition(workflow.all_handlers_finished)
+                    if not self.signals:
+                        workflow.continue_as_new(args=[self._carry()])
+            elif self._finished():
+                return
+            else:
+                self._start_pending()
+            self._set_timer()
+            await workflow.wait_condition(self._has_work)
+
+    def _has_work(self) -> bool:
+        if self._wants_to_roll() and self.in_flight == 0:
+            return True
+        return bool(self.signals or self.answers or self.due)
+
+    def _wants_to_roll(self) -> bool:
+        return self.rolling or workflow.info().get_current_history_length() >= HISTORY_LIMIT
+
+    def _restore(self, member: int, state: State) -> None:
+        """Take a member over from an earlier run; a command that was in flight is issued again under its key."""
+        if state.status == "ended":
+            self.done.add(member)
+            return
+        self.members[member] = state
+        again = reissue(self.plan, state, self._now())
+        if again is not None:
+            self.pending.append((member, again))
+        self._note_wake(member, state)
+
+    def _now(self) -> datetime:
+        return self.clock.logical(workflow.now())
+
+    def _pump(self) -> None:
+        """Everything that has come in goes through the core: outcomes, then inputs, then the wakes that are due."""
+        self.due = False
+        now = self._now()
+        answers, self.answers = self.answers, []
+        for member, outcome in answers:
+            self._advance(member, outcome, now)
+        signals, self.signals = self.signals, []
+        for item in signals:
+            self._take(item, now)
+        while self.wakes and self.wakes[0][0] <= now:
+            at, member = heapq.heappop(self.wakes)
+            state = self.members.get(member)
+            if state is not None and state.wake == at and state.status == "waiting":
+                self._advance(member, Wake(), now)
+
+    def _take(self, item: Json, now: datetime) -> None:
+        member = item[0]
+        if member in self.done:
+            return
+        if len(item) > 2 and member not in self.members:
+            self._restore(member, compact.decode_state(item[2]))
+        given = compact.decode_input(item[1])
+        if isinstance(given, Begin) and member not in self.members:
+            self.members[member] = State()
+        self._advance(member, given, now)
+
+    def _advance(self, member: int, given: Given, now: datetime) -> None:
+        """One member, one step. What goes wrong here concerns this member alone: it is parked and the others go on."""
+        state = self.members.get(member)
+        if state is None:
+            return
+        try:
+            after, commands = advance(self.plan, state, given, now)
+        except Exception as bug:  # noqa: BLE001 - isolation: one member's impossible state must not stop 499 others
+            workflow.logger.error("member %s can't go on: %r", member, bug)
+            reason = f"internal: {type(bug).__name__}: {bug}"[:180]
+            after = State(status="parked", op=state.op, at=state.at, visit=state.visit, attempt=state.attempt, seq=state.seq, reason=reason)
+            commands = (Command("record", state.op, state.visit, state.attempt, state.at or now, status="parked", reason=reason),)
+        for command in commands:
+            self.pending.append((member, command))
+        if after.status == "ended":
+            self.members.pop(member)
+            self.done.add(member)
+            return
+        self.members[member] = after
+        if after.wake != state.wake or after.status != state.status:
+            self._note_wake(member, after)
+
+    def _note_wake(self, member: int, state: State) -> None:
+        if state.status == "waiting" and state.wake is not None:
+            heapq.heappush(self.wakes, (state.wake, member))
+
+    def _start_pending(self, only_records: bool = False) -> None:
+        """Start activities. Before continue-as-new only records are: other commands can be issued again from their member's state."""
+        pending = [p for p in self.pending if not only_records or p[1].kind == "record"]
+        self.pending = [p for p in self.pending if only_records and p[1].kind != "record"]
+        for one in group(self.plan, self.lanes, pending):
+            self.in_flight += 1
+            task = asyncio.create_task(self._perform(one))
+            self.running.add(task)
+            task.add_done_callback(self.running.discard)
+
+    async def _perform(self, one: Group) -> None:
+        """Run one group's activity; an activity that can't run at all parks its members with the reason."""
+        bounded = one.activity == "deliver"
+        try:
+            answers = await workflow.execute_activity(
+                one.activity,
+                {
+                    "plan": self.plan.hash,
+                    "cohort": self.setup["cohort"],
+                    "members": [
+                        [m, compact.encode_command(c), compact.encode_state(self.members[m]) if m in self.members else None]
+                        for m, c in one.members
+                    ],
+                },
+                task_queue=queue_name(self.setup["queue"], one.queue),
+                start_to_close_timeout=timedelta(seconds=60),
+                schedule_to_start_timeout=QUEUE_PATIENCE if bounded else None,
+                heartbeat_timeout=timedelta(seconds=self.setup.get("heartbeat", 5)),
+                retry_policy=RETRY,
+                priority=Priority(priority_key=one.priority),
+                result_type=list,
+            )
+            self.answers.extend((m, compact.decode_outcome(o)) for m, o in answers)
+        except ActivityError as failed:
+            reason = _why(failed, one)
+            self.answers.extend(
+                (m, Outcome("park", c.op, c.visit, c.attempt, reason=reason)) for m, c in one.members if c.kind != "record"
+            )
+        finally:
+            self.in_flight -= 1
+
+    def _set_timer(self) -> None:
+        """One timer for the whole cohort, at the earliest wake, rounded up to the second (not under `time_scale`)."""
+        while self.wakes and not self._is_current(self.wakes[0]):
+            heapq.heappop(self.wakes)
+        wanted: datetime | None = None
+        if self.wakes:
+            seconds = self.clock.real_seconds(self.wakes[0][0] - self._now())
+            wanted = workflow.now() + timedelta(seconds=max(0.0, seconds))
+            if self.clock.scale == 1:
+                wanted = datetime.fromtimestamp(math.ceil(wanted.timestamp()), wanted.tzinfo)
+        elif not self.members:
+            wanted = self.opened + ADMISSION_AGE + CLOSING_GRACE
+        if wanted is None or (self.timer_at is not None and self.timer_at <= wanted):
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer_at = wanted
+        self.timer = asyncio.create_task(self._sleep_until(wanted))
+
+    def _is_current(self, wake: tuple[datetime, int]) -> bool:
+        state = self.members.get(wake[1])
+        return state is not None and state.status == "waiting" and state.wake == wake[0]
+
+    async def _sleep_until(self, moment: datetime) -> None:
+        await workflow.sleep(max(timedelta(milliseconds=1), moment - workflow.now()))
+        self.timer_at = None
+        self.timer = None
+        self.due = True
+
+    def _finished(self) -> bool:
+        """Nobody is inside, nothing is under way, and the relay admits no more."""
+        if self.members or self.pending or self.in_flight or self.signals or self.answers:
+            return False
+        full = len(self.done) >= self.setup["max_size"]
+        return full or workflow.now() >= self.opened + ADMISSION_AGE + CLOSING_GRACE
+
+    def _carry(self) -> Json:
+        """The one value that goes through continue-as-new."""
+        return {
+            **{k: v for k, v in self.setup.items() if k not in ("members", "done", "opened")},
+            "opened": self.opened.isoformat(),
+            "members": [[m, compact.encode_state(s)] for m, s in self.members.items()],
+            "done": sorted(self.done),
+        }
+
+
+def _why(failed: ActivityError, one: Group) -> str:
+    cause = failed.cause
+    if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START:
+        return f"no worker serves {one.queue or 'the main queue'}"
+    return f"{one.activity} failed: {cause or failed}"[:180]
+
+
