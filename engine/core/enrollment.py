@@ -1,7 +1,8 @@
 """Where one enrollment stands, what may happen to it, and what it asks for: the vocabulary of `interpreter.advance`.
 
-All frozen. `encode`/`decode` give the compact JSON that signals, continue-as-new and the store carry (at most 250 bytes
-for an ordinary member): ids, positions and moments, nothing personal. Moments on the wire are whole microseconds since the epoch.
+All frozen. `compact.py` turns them into the JSON lists that signals, continue-as-new and the store carry (at most
+250 bytes for an ordinary member): ids, positions and moments, nothing personal. A list has the fields in the order they stand in
+here, so a new field goes to the end and has a default.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Outcome:
     """The answer to the command in flight, recognised by `(op, visit, attempt)`; anything else is stale and ignored.
 
     next: done, go on with the following operation; `at` is the handover or completion time, None: the step's own time ·
-    goto: go on at operation `choice` · sleep: wait until `until` · took: input `seq` matched alternative `choice` of a WaitFor at `at` ·
+    goto: go on at operation `choice` · sleep: wait until `until` ·
+    took: input `seq` matched alternative `choice` of a WaitFor at `at` ·
     timeout: the WaitFor's deadline is confirmed · again: same command again at `until` (deferred, refused for now) ·
     fallback: the next channel of the list · exit: leave with `reason` · park: needs a person, `reason` says why."""
 
@@ -75,8 +77,10 @@ class State:
     op: the operation it stands at · at: logical time of the step (its cause's time) · wake: when to be woken ·
     visit: rounds of `repeat` so far, so that (step, visit) is never used twice · attempt: index into a Send's channels ·
     seq: highest input seen · event: input that ended the last wait (0: none) · taken: inputs that waits have used up ·
-    loops: (operation, rounds done) of the repeats it is inside · held: inputs that came while a command was in flight ·
-    confirm: the command in flight confirms a timeout · began: it has got its Begin."""
+    loops: (operation, rounds done) of the repeats it is inside · held: inputs that came while a command was in flight, and
+    those that occurred after a `wake` that hasn't been handled yet · confirm: the command in flight confirms a timeout ·
+    again: at `wake` the same command is issued again (it was deferred) · deadline: of the WaitFor whose timeout is being
+    confirmed. Before its Begin a state is `State()`, recognised by `at` None."""
 
     status: Status = "waiting"
     op: int = 0
@@ -91,6 +95,8 @@ class State:
     held: tuple[Input, ...] = ()
     confirm: bool = False
     reason: str = ""
+    again: bool = False
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,8 @@ class Command:
 
     evaluate: Wait, WaitFor, Branch, Split, Loop, or a condition on Exit · act: an Act · deliver: a Send, on `channel` ·
     record: tell the store `status` (ended or parked) and `reason`.
-    `at`: logical start of the step · `event`: input that ended the last wait · `taken`: see State · `confirm`: a WaitFor's deadline has come,
-    look for an accepted event before it · `rounds`: of this Loop so far."""
+    `at`: logical start of the step · `event`: input that ended the last wait · `taken`: see State ·
+    `confirm`: a WaitFor's deadline has come, look for an accepted event before it · `rounds`: of this Loop so far."""
 
     kind: Literal["evaluate", "act", "deliver", "record"]
     op: int
