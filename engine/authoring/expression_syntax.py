@@ -136,4 +136,6 @@ def _plain(message: str) -> str:
 def _hint_for(text: str) -> str:
     if text.startswith("=") and not text.startswith("=="):
         return "to compare, write `==`"
-    return {"&": "write `and`", "|": "write `or`", "!": "write `not`, or `!=`", "?": "write `a if condition else b`"}.get(text[:1], "")
+    return {"&": "write `and`", "|": "write `or`", "!": "write `not`, or `!=`", "?": "write `a if condition else b`"}.get(
+        text[:1], ""
+    )

@@ -70,7 +70,7 @@ def _round(value: object, zone: str, precision: object = 0, method: object = "co
     digits = precision if type(precision) is int and abs(precision) <= 15 else 0
     if not is_number(value):
         return None
-    amount = float(value) if digits or method != "common" else value  # type: ignore[arg-type]  # is_number has looked
+    amount = float(value) if digits or method != "common" else value
     if method == "common":
         return number(round(amount, digits) if digits else round(amount))  # type: ignore[call-overload]  # likewise
     factor = 10**digits
@@ -243,7 +243,7 @@ def _tojson(value: object, zone: str) -> object:
     body = json.dumps(json_of(value), ensure_ascii=False)
     for sign, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("'", "\\u0027")):
         body = body.replace(sign, code)
-    return Markup(joined([body]))  # noqa: S704  # the four signs that HTML reads are written as codes
+    return Markup(joined([body]))  # the four signs that HTML reads are written as codes
 
 
 def _urlencode(value: object, zone: str) -> object:
@@ -251,7 +251,7 @@ def _urlencode(value: object, zone: str) -> object:
 
 
 def _safe(value: object, zone: str) -> object:
-    return Markup(text_of(value, zone))  # noqa: S704  # the author says so, and what it says goes into mail only
+    return Markup(text_of(value, zone))  # the author says so, and what it says goes into mail only
 
 
 def _escape(value: object, zone: str) -> object:

@@ -113,7 +113,7 @@ def ordered(left: object, right: object, zone: str) -> int | None:
     if is_number(left) and is_number(right):
         if left != left or right != right:
             return None
-        return (left > right) - (left < right)  # type: ignore[operator]  # is_number has looked at both
+        return (left > right) - (left < right)  # type: ignore[operator, no-any-return]  # is_number has looked at both
     if isinstance(left, date) or isinstance(right, date):
         if type(left) is date and type(right) is date:
             return (left > right) - (left < right)
@@ -140,7 +140,7 @@ def contains(holder: object, item: object, zone: str) -> bool:
 def plus(left: object, right: object, zone: str) -> object:
     """`left + right`: numbers, texts, lists, durations, and a duration after a date or a moment."""
     if is_number(left) and is_number(right):
-        return number(left + right)  # type: ignore[operator]  # is_number has looked at both
+        return arithmetic("+", left, right)
     if isinstance(left, str) and isinstance(right, str):
         return joined([left, right])
     if isinstance(left, list) and isinstance(right, list):
@@ -155,7 +155,7 @@ def plus(left: object, right: object, zone: str) -> object:
 def minus(left: object, right: object, zone: str) -> object:
     """`left - right`: numbers, durations, a duration before a moment, and the time between two moments."""
     if is_number(left) and is_number(right):
-        return number(left - right)  # type: ignore[operator]  # is_number has looked at both
+        return arithmetic("-", left, right)
     if isinstance(right, Duration):
         return plus(left, Duration(-right.months, -right.days, -right.seconds), zone)
     if type(left) is date and type(right) is date:
@@ -164,6 +164,13 @@ def minus(left: object, right: object, zone: str) -> object:
         one, other = moment_of(left, zone), moment_of(right, zone)
         return None if one is None or other is None else Duration(seconds=int((one - other).total_seconds()))
     return None
+
+
+def negated(value: object) -> object:
+    """`-value` of a number or a duration."""
+    if isinstance(value, Duration):
+        return Duration(-value.months, -value.days, -value.seconds)
+    return arithmetic("-", 0, value)
 
 
 def shifted(start: object, by: Duration, zone: str) -> date | datetime | None:
@@ -180,12 +187,16 @@ def shifted(start: object, by: Duration, zone: str) -> date | datetime | None:
 
 
 def arithmetic(operator: str, left: object, right: object) -> object:
-    """`* / // % **` of two numbers; missing where an operand is no number or the result is none (a division by zero)."""
+    """`+ - * / // % **` of two numbers; missing where an operand is no number or the result is none (a division by zero)."""
     if not is_number(left) or not is_number(right):
         return None
     a: float = left  # type: ignore[assignment]  # is_number has looked at both
     b: float = right  # type: ignore[assignment]  # likewise
     try:
+        if operator == "+":
+            return number(a + b)
+        if operator == "-":
+            return number(a - b)
         if operator == "*":
             return number(a * b)
         if operator == "**":
