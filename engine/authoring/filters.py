@@ -70,11 +70,11 @@ def _round(value: object, zone: str, precision: object = 0, method: object = "co
     digits = precision if type(precision) is int and abs(precision) <= 15 else 0
     if not is_number(value):
         return None
-    amount = float(value) if digits or method != "common" else value
+    amount: float = value  # type: ignore[assignment]  # is_number has looked at it
     if method == "common":
-        return number(round(amount, digits) if digits else round(amount))  # type: ignore[call-overload]  # likewise
-    factor = 10**digits
-    return number((math.ceil if method == "ceil" else math.floor)(amount * factor) / factor)  # type: ignore[operator]  # likewise
+        return number(round(amount, digits) if digits else round(amount))
+    factor = 10.0**digits
+    return number((math.ceil if method == "ceil" else math.floor)(amount * factor) / factor)
 
 
 def _number(value: object, default: object) -> object:
