@@ -1,0 +1,180 @@
+"""Message templates as they lie in `templates/`: files with front matter, their layouts and partials, in one self-contained value
+that is stored with a deploy. `template_checks` says what is wrong with one; `delivery.render` renders it.
+
+A message is `templates/<channel>/<name>.<ext>`, one file per part: `.html`, `.txt`, `.json`. Files under `templates/layouts` and
+`templates/partials` are reached by `{% extends %}` and `{% include %}`, and nothing outside the folder ever is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import nodes
+
+from engine.authoring.expression_syntax import MAX_TEMPLATE, ExpressionError, parse_template
+from engine.core.wire import Json, digest
+from engine.settings.problems import Problem
+from engine.settings.yaml import Map, Text, read
+
+PARTS = ("html", "txt", "json")
+"""The file endings of a message's parts."""
+SHARED = ("layouts", "partials")
+"""Folders of files that messages include; no channel can have such a name."""
+
+_FRONT = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text of a template: the file it stands in (relative to the project), the line it begins at (from 1), and the text."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One message. `fields`: its front matter (subject, preheader, title …) · `parts`: html, txt, json · `sources`: layouts and
+    partials by their path in the templates folder · `hash`: of all texts."""
+
+    channel: str
+    name: str
+    fields: Mapping[str, Source]
+    parts: Mapping[str, Source]
+    sources: Mapping[str, Source]
+    hash: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The text of every layout and partial, by path."""
+        return {path: source.text for path, source in self.sources.items()}
+
+    def to_json(self) -> Json:
+        """JSON values that hold everything that rendering needs; `template_from_json` reads them back."""
+        groups = {"fields": self.fields, "parts": self.parts, "sources": self.sources}
+        body: dict[str, Json] = {"channel": self.channel, "name": self.name}
+        return body | {g: {k: [s.file, s.line, s.text] for k, s in found.items()} for g, found in groups.items()}
+
+
+def template_from_json(body: Json) -> Template:
+    """The Template that `Template.to_json` wrote."""
+    groups = [{k: Source(*s) for k, s in body[g].items()} for g in ("fields", "parts", "sources")]
+    return sealed(body["channel"], body["name"], *groups)
+
+
+def sealed(
+    channel: str, name: str, fields: Mapping[str, Source], parts: Mapping[str, Source], sources: Mapping[str, Source]
+) -> Template:
+    """The template with its hash computed."""
+    texts = [{k: s.text for k, s in group.items()} for group in (fields, parts, sources)]
+    return Template(channel, name, fields, parts, sources, digest([channel, name, *texts]))
+
+
+def load_templates(folder: Path, shown: str = "templates") -> tuple[dict[tuple[str, str], Template], list[Problem]]:
+    """Every message under `folder` by (channel, name), and what is wrong with the files. `shown`: the folder's name in problems."""
+    problems: list[Problem] = []
+    texts = {path: text for path in _files(folder) if (text := _text(folder, path, shown, problems)) is not None}
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for path in texts:
+        channel, _, rest = path.partition("/")
+        name, _, extension = rest.rpartition(".")
+        if channel in SHARED or not name:
+            continue
+        if extension not in PARTS:
+            hint = "the parts of a message are .html, .txt and .json"
+            problems.append(Problem(f"{shown}/{path}", 0, 0, "SJ110", 0, f"a template can't end in .{extension}", hint))
+            continue
+        found.setdefault((channel, name), {})[extension] = path
+    return {key: _template(*key, parts, texts, shown, problems) for key, parts in sorted(found.items())}, problems
+
+
+def _template(
+    channel: str, name: str, paths: dict[str, str], texts: dict[str, str], shown: str, problems: list[Problem]
+) -> Template:
+    fields: dict[str, Source] = {}
+    parts: dict[str, Source] = {}
+    for extension, path in sorted(paths.items()):
+        front, body = _front_matter(f"{shown}/{path}", texts[path], problems)
+        for field, source in front.items():
+            if field in fields and fields[field].text != source.text:
+                message = f"`{field}` is given in {fields[field].file} too, and differs"
+                problems.append(Problem(source.file, source.line, 1, "SJ401", 1, message, "say it in one of the two files"))
+            fields.setdefault(field, source)
+        parts[extension] = body
+    sources: dict[str, Source] = {}
+    for text in [s.text for s in (*fields.values(), *parts.values())]:
+        _collect(text, texts, shown, sources)
+    return sealed(channel, name, fields, parts, sources)
+
+
+def _collect(text: str, texts: dict[str, str], shown: str, found: dict[str, Source]) -> None:
+    """Adds what `text` includes, and what that includes. What isn't there is left for the checks to report."""
+    for path in included(text):
+        if path in texts and path not in found:
+            found[path] = Source(f"{shown}/{path}", 1, texts[path])
+            _collect(texts[path], texts, shown, found)
+
+
+def included(text: str) -> Iterator[str]:
+    """The files that `text` names in `extends` and `include`; none where it can't be parsed."""
+    try:
+        tree = parse_template(text)
+    except ExpressionError:
+        return
+    for node in tree.find_all((nodes.Extends, nodes.Include)):
+        name = node.template  # type: ignore[attr-defined]  # both have it, their common base doesn't
+        if isinstance(name, nodes.Const) and isinstance(name.value, str):
+            yield name.value
+
+
+def _front_matter(file: str, text: str, problems: list[Problem]) -> tuple[dict[str, Source], Source]:
+    """The fields between the `---` lines at the head of a file, and its body."""
+    front = _FRONT.match(text)
+    if front is None:
+        if text.startswith("---\n"):
+            hint = "a line of three dashes ends it"
+            problems.append(Problem(file, 1, 1, "SJ109", 3, "the front matter has no end", hint, text="---"))
+        return {}, Source(file, 1, text)
+    body = Source(file, front.group(0).count("\n") + 1, text[front.end() :])
+    # An empty line stands in for the first `---`, so that the lines count as in the file.
+    document = read("\n" + front[1], file)
+    problems.extend(document.problems)
+    if document.root is not None and not isinstance(document.root, Map):
+        problems.append(document.problem("SJ109", document.root, "front matter holds fields", "write `subject: …`"))
+    fields: dict[str, Source] = {}
+    for key, value in document.root.entries if isinstance(document.root, Map) else ():
+        if isinstance(value, Text):
+            fields[key.value] = Source(file, value.line, value.value)
+        else:
+            problems.append(document.problem("SJ109", key, f"`{key.value}` must be a text"))
+    return fields, body
+
+
+def _files(folder: Path) -> list[str]:
+    """Paths of all files below `folder`, sorted; links that lead out of it and hidden files aren't followed."""
+    root = folder.resolve()
+    found = []
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if not hidden and path.is_file() and path.resolve().is_relative_to(root):
+            found.append(inside.as_posix())
+    return sorted(found)
+
+
+def _text(folder: Path, path: str, shown: str, problems: list[Problem]) -> str | None:
+    try:
+        text = (folder / path).read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        problems.append(
+            Problem(f"{shown}/{path}", 0, 0, "SJ108", 0, "this file is not UTF-8 text", "save it with UTF-8 encoding")
+        )
+        return None
+    if len(text) > MAX_TEMPLATE:
+        problems.append(Problem(f"{shown}/{path}", 0, 0, "SJ108", 0, f"this file is longer than {MAX_TEMPLATE} characters"))
+        return None
+    return text
