@@ -39,9 +39,9 @@ GONE = (
 
 
 class Settings(BaseModel):
-    """`tls`: "starttls" (demanded, never optional), "tls" from the first byte, "none"; by default none on loopback, else starttls
+    """`tls`: "starttls" (demanded, not optional), "tls" from the first byte, "none"; by default none on loopback, else starttls.
 
-    (there is no "if offered"). `timeout`: seconds for one message, connecting included. `concurrency`: connections. `ca_file`: PEM of further authorities
+    `timeout`: seconds for one message, connecting included. `concurrency`: connections. `ca_file`: PEM of further authorities
     that may sign the server's certificate. `hello`: the name given in EHLO."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

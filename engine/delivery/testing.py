@@ -1,0 +1,205 @@
+"""The conformance cases: what every channel must do whatever its provider does. Adapters subclass `ChannelCases` in their tests.
+
+Needs pytest and pytest-asyncio in `auto` mode, and is imported by tests only. A case that an adapter can't pass is a defect of
+the adapter, unless its provider can't misbehave in that way: then the adapter leaves it out of `answers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from engine.delivery.channel import Channel, ChannelError, Content, Outgoing, Receipt, Result, load_channel
+
+if TYPE_CHECKING:
+    from pytest import LogCaptureFixture  # noqa: PT013 - a type only: pytest isn't there in production
+
+Behaviour = Literal["accepts", "refuses", "busy", "busy_for", "fails", "breaks_off", "hangs", "nonsense", "unreachable", "quotes"]
+"""What the provider does. refuses: this message, for ever · busy: not now · busy_for: not for 7 seconds · fails: its own error ·
+breaks_off: takes the whole message and hangs up · hangs: takes it and never answers · nonsense: takes it and answers outside its
+protocol · unreachable: takes no connection · quotes: refuses for ever, and its words hold every one of `secrets`."""
+
+ANSWERS: Mapping[Behaviour, Result] = {
+    "accepts": Result.ACCEPTED,
+    "refuses": Result.REFUSED,
+    "busy": Result.LATER,
+    "busy_for": Result.LATER,
+    "fails": Result.UNKNOWN,
+    "breaks_off": Result.UNKNOWN,
+    "hangs": Result.UNKNOWN,
+    "nonsense": Result.UNKNOWN,
+    "unreachable": Result.LATER,
+    "quotes": Result.REFUSED,
+}
+"""How each must be read, by the rules for sending once."""
+
+ODD = "Zoë  🦄 👩\u200d👩\u200d👧 שלום \u202eabc 𝕳 ﬃ \ud800 \x00 \x1b[31m \u2028 ﷽ O'Neil <b> \"q\" \\ %s {{x}} '; --"
+"""A name that somebody has, or says to have."""
+
+INJECTION = "Hi\r\nX-Injected: yes\r\n\r\nX-Injected: yes\nX-Injected: yes\rX-Injected: yes\u2028X-Injected: yes\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A channel in front of a provider that behaves in one way. `settings` are what it was loaded from, `use` included;
+    `arrived()` gives the raw bytes of every message that the provider got whole, headers included, in order."""
+
+    channel: Channel
+    settings: Mapping[str, object]
+    arrived: Callable[[], list[bytes]]
+
+
+class ChannelCases(ABC):
+    """Subclass as `class TestSomething(ChannelCases)` and say how to set the stage.
+
+    `answers`: the behaviours that the provider is capable of, and how they must be read. `secrets`: credentials in the stage's
+    settings, and whatever else must never show. `huge`: characters of a body that it must refuse; None where it has no limit.
+    `deadline`: seconds in which every send must be over; set the channel's own timeout well below it."""
+
+    answers: ClassVar[Mapping[Behaviour, Result]] = ANSWERS
+    secrets: ClassVar[tuple[str, ...]] = ()
+    huge: ClassVar[int | None] = 11_000_000
+    deadline: ClassVar[float] = 10.0
+
+    @abstractmethod
+    def stage(self, behaviour: Behaviour) -> AbstractAsyncContextManager[Stage]:
+        """A fresh channel before a fresh provider that does `behaviour`; both are closed at the end."""
+
+    def message(self, **changes: object) -> Outgoing:
+        """A message that an accepting provider accepts; `changes` are fields of Outgoing."""
+        content = Content(
+            {"subject": "How to use it"}, text="Morning and evening.", html="<p>Morning and evening.</p>", template_hash="0a"
+        )
+        plain = Outgoing(
+            key="e1/how_to_use/0/0",
+            to="ada@example.com",
+            content=content,
+            sender={"from": "Skin Co <care@skin.example>", "reply_to": "help@skin.example"},
+            customer="c1",
+            journey="post_purchase_care",
+            step="how_to_use",
+            template="post_purchase/how_to_use",
+            tier="lifecycle",
+            topic="product_education",
+            unsubscribe_url="https://m.skin.example/u/abc",
+        )
+        return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields of Outgoing
+
+    async def _send(self, stage: Stage, message: Outgoing) -> Receipt:
+        return await asyncio.wait_for(stage.channel.send(message), self.deadline)
+
+    async def test_answers(self) -> None:
+        """Whatever the provider does is read by the rules for sending once, and never raises."""
+        for behaviour, expected in self.answers.items():
+            async with self.stage(behaviour) as stage:
+                receipt = await self._send(stage, self.message())
+                assert expected == receipt.result, f"{behaviour}: {receipt}"
+                assert (receipt.retry_after is None) or expected is Result.LATER, f"{behaviour}: {receipt}"
+
+    async def test_words(self) -> None:
+        """Everything but an acceptance comes with words for people, on one line of at most 500 characters."""
+        for behaviour, expected in self.answers.items():
+            async with self.stage(behaviour) as stage:
+                words = (await self._send(stage, self.message())).words
+                assert expected is Result.ACCEPTED or words, behaviour
+                assert words.isprintable(), (behaviour, words)
+                assert len(words) <= 500, behaviour
+
+    async def test_retry_after(self) -> None:
+        """The time that a busy provider names reaches the engine in seconds."""
+        if "busy_for" in self.answers:
+            async with self.stage("busy_for") as stage:
+                assert (await self._send(stage, self.message())).retry_after == 7.0
+
+    async def test_arrives_once(self) -> None:
+        """One accepted send is one message at the provider; the same handover tried again is accepted under the same id."""
+        async with self.stage("accepts") as stage:
+            first = await self._send(stage, self.message())
+            arrived = len(stage.arrived())
+            again = await self._send(stage, self.message())
+            assert (first.result, again.result) == (Result.ACCEPTED, Result.ACCEPTED)
+            assert arrived <= 1
+            assert not stage.channel.capabilities.idempotent or first.provider_id == again.provider_id
+
+    async def test_odd_unicode(self) -> None:
+        """Odd names, emoji, right-to-left marks, stray surrogates and NUL are delivered like any other text."""
+        content = Content({"subject": ODD, "title": ODD}, text=ODD * 40, html=f"<p>{ODD}</p>" * 40)
+        async with self.stage("accepts") as stage:
+            receipt = await self._send(stage, self.message(key=f"e1/{ODD}/0/0", customer=ODD, content=content))
+            assert receipt.result == Result.ACCEPTED, receipt
+
+    async def test_huge_body(self) -> None:
+        """A body over the limit is refused with both sizes, before anything is sent."""
+        if self.huge is not None:
+            async with self.stage("accepts") as stage:
+                receipt = await self._send(stage, self.message(content=Content({}, text="x" * self.huge)))
+                assert receipt.result == Result.REFUSED
+                assert re.search(r"\d+ bytes.*at most \d+", receipt.words), receipt
+                assert stage.arrived() == []
+
+    async def test_no_injection(self) -> None:
+        """Line ends in an address, a subject, a key, a sender or a link never become a header or a command of their own."""
+        content = Content({"subject": INJECTION}, text="hello")
+        sender = {"from": "Skin\r\nX-Injected: yes <care@skin.example>", "reply_to": "help@skin.example"}
+        changes: list[dict[str, object]] = [
+            {"content": content},
+            {"sender": sender},
+            {"key": INJECTION},
+            {"to": "ada@example.com\r\nX-Injected: yes"},
+            {"unsubscribe_url": "https://m.skin.example/u/abc\r\nX-Injected: yes"},
+        ]
+        async with self.stage("accepts") as stage:
+            for change in changes:
+                receipt = await self._send(stage, self.message(**change))
+                assert receipt.result in (Result.ACCEPTED, Result.REFUSED), (change, receipt)
+            for raw in stage.arrived():
+                assert re.search(rb"(?mi)^x-injected", raw) is None, raw
+
+    async def test_secrets(self, caplog: LogCaptureFixture) -> None:
+        """No secret shows in words, ids, reprs or logs, not even where the provider quotes it."""
+        caplog.set_level(0)
+        for behaviour in self.answers:
+            async with self.stage(behaviour) as stage:
+                receipt = await self._send(stage, self.message())
+                shown = f"{receipt!r} {stage.channel!r} {stage.channel.capabilities!r} {getattr(stage.channel, 'settings', '')!r}"
+                for secret in self.secrets:
+                    assert secret not in shown, behaviour
+                    assert secret not in caplog.text, behaviour
+
+    async def test_batch(self) -> None:
+        """A batch gives one answer per message, in order; an address that can't be used fails no other."""
+        async with self.stage("accepts") as stage:
+            messages = [self.message(key=f"e{n}/s/0/0") for n in range(30)]
+            messages[7] = replace(messages[7], to="\r\n")
+            answers = await asyncio.wait_for(stage.channel.send_many(messages), self.deadline)
+            assert len(messages) == len(answers)
+            accepted = [n for n, a in enumerate(answers) if isinstance(a, Receipt) and a.result is Result.ACCEPTED]
+            assert set(range(30)) - {7} <= set(accepted), answers
+
+    async def test_empty_batch(self) -> None:
+        """An empty batch is answered by an empty list."""
+        async with self.stage("accepts") as stage:
+            assert await stage.channel.send_many([]) == []
+
+    async def test_close(self) -> None:
+        """Closing twice is allowed, before and after use."""
+        async with self.stage("accepts") as stage:
+            await self._send(stage, self.message())
+            await stage.channel.close()
+            await stage.channel.close()
+
+    async def test_settings(self) -> None:
+        """A setting that it doesn't have is an error that names the setting and never its value."""
+        async with self.stage("accepts") as stage:
+            said = ""
+            try:
+                load_channel("wrong", {**stage.settings, "no_such_setting": "s3cret-value"})
+            except ChannelError as error:
+                said = f"{error} {error!r} {error.__cause__!r}"
+            assert "no_such_setting" in said
+            assert "s3cret-value" not in said
