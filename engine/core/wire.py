@@ -61,8 +61,10 @@ def _load(kind: Any, body: Json) -> Any:
                 raise ValueError(f"unknown kind {body['op']!r}")
         return _load(options[0], body) if len(options) == 1 else body
     if origin is tuple:
-        item = typing.get_args(kind)[0]
-        return tuple(_load(item, v) for v in body)
+        items = typing.get_args(kind)
+        if len(items) == 2 and items[1] is Ellipsis:
+            return tuple(_load(items[0], v) for v in body)
+        return tuple(_load(item, v) for item, v in zip(items, body, strict=True))
     if dataclasses.is_dataclass(kind):
         hints = _hints(typing.cast(type, kind))
         return typing.cast(Any, kind)(**{k: _load(hints[k], v) for k, v in body.items() if k != "op"})
