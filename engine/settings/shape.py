@@ -5,6 +5,7 @@ keywords carry an underscore and an alias (`if_`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from engine.settings.document import Document, Map, plain
+from engine.settings.document import Document, Map, Node, Text, plain
 from engine.settings.problems import Problem, nearest
 
 M = TypeVar("M", bound="Shape")
@@ -130,10 +131,43 @@ def _problem(document: Document, data: Any, error: dict[str, Any], read_as: dict
             place = place.entries[0][0]
         return document.problem("SJ111", place, f"{path[-1]!r} is missing here", "")
     node = document.at(path)
+    if kind == "one_of":
+        return _not_one(document, node, error)
     if isinstance(node, Map) and path:
         node = document.key_at(path)
     code = str((error.get("ctx") or {}).get("code", "SJ112"))
     return document.problem(code, node, _words(error), str((error.get("ctx") or {}).get("hint", "")))
+
+
+def _not_one(document: Document, node: Node | None, error: dict[str, Any]) -> Problem:
+    """None or several of the keys that say what a mapping is (a step's verb, an entry's kind)."""
+    known = str(error["ctx"]["known"]).split()
+    what = error["ctx"]["what"]
+    if not isinstance(node, Map):
+        return document.problem("SJ113", node, f"this isn't {what}", f"write one of {', '.join(known)}, followed by a colon")
+    found = [k for k, _ in node.entries if k.value in known]
+    if len(found) > 1:
+        names = " and ".join(repr(k.value) for k in found[:2])
+        return document.problem(
+            "SJ114", found[1], f"{names} can't stand in one step or entry", "make two of it: begin the second with its own '-'"
+        )
+    odd = next(
+        (k for k, _ in node.entries if nearest(k.value, known).startswith("did")), node.entries[0][0] if node.entries else node
+    )
+    hint = nearest(odd.value, known) if isinstance(odd, Text) else ""
+    return document.problem(
+        "SJ113", odd, f"{what} needs exactly one of: {', '.join(known)}", hint if hint.startswith("did") else ""
+    )
+
+
+def one_of(name: Callable[[Any], str | None], known: Iterable[str], what: str) -> Discriminator:
+    """A discriminator by the one key that says what a mapping is; none or several of `known` is SJ113 or SJ114."""
+    return Discriminator(
+        name,
+        custom_error_type="one_of",
+        custom_error_message="{what} needs exactly one of {known}",
+        custom_error_context={"known": " ".join(known), "what": what},
+    )
 
 
 def _inside(data: Any, path: list[str | int]) -> Any:

@@ -1,0 +1,105 @@
+"""policy.yaml as YAML writes it. What its names refer to is checked where it is compiled, in `compile_policy`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from engine.authoring.shapes import Days, Expression, Filled, Id, Name, Span, TimeOfDay, Value, ZoneName
+from engine.core.clock import parse_duration
+from engine.settings.shape import Shape, Share, Whole, YesNo
+
+
+def _per(text: str) -> str:
+    if text in ("day", "week", "month"):
+        return text
+    try:
+        parse_duration(text)
+    except ValueError:
+        hint = "write day, week or month for the calendar, or a length such as 24h or 7d that rolls"
+        raise PydanticCustomError("per", "{shown} can't stand here", {"shown": repr(text), "hint": hint}) from None
+    return text
+
+
+class Tier(Shape):
+    name: Id
+    skip: tuple[Literal["consent", "caps", "quiet_hours", "holds"], ...] = ()
+    only: tuple[Filled, ...] = ()
+    expires: Span | None = None
+
+
+class Cap(Shape):
+    """`tiers`, `topics` and `journeys` narrow it; so do `channel` or `channels`, one or the other."""
+
+    name: Id
+    limit: Annotated[Whole, Field(ge=0)]
+    per: Annotated[str, AfterValidator(_per)]
+    tiers: tuple[Filled, ...] = ()
+    channel: Filled | None = None
+    channels: tuple[Filled, ...] = ()
+    topics: tuple[Filled, ...] = ()
+    journeys: tuple[Filled, ...] = ()
+
+
+class Hold(Shape):
+    """`while_in` a journey, or `from` an event `until` another."""
+
+    name: Id | None = None
+    pause: Annotated[tuple[Filled, ...], Field(min_length=1)]
+    at_most: Span
+    while_in: Name | None = None
+    from_: Name | None = Field(None, alias="from")
+    until: Name | None = None
+    key: Name | None = None
+    where: Expression | None = None
+
+
+class QuietHours(Shape):
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+    channels: tuple[Filled, ...] = ()
+    tiers: tuple[Filled, ...] = ()
+    days: Days = ()
+    if_: Expression | None = Field(None, alias="if")
+
+
+class Soft(Shape):
+    after: Name
+    topics: Annotated[tuple[Filled, ...], Field(min_length=1)]
+
+
+class Consent(Shape):
+    default: Literal["none", "granted"] = "none"
+    soft: Soft | None = None
+    double_opt_in: YesNo = False
+
+
+class Holdout(Shape):
+    name: Id
+    share: Share
+    tiers: Annotated[tuple[Filled, ...], Field(min_length=1)]
+
+
+def _topic(text: str) -> str:
+    if not re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", text):
+        raise PydanticCustomError("topic", "{shown} can't be the name of a topic", {"shown": repr(text)})
+    return text
+
+
+class Policy(Shape):
+    """policy.yaml."""
+
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)]
+    uncounted: tuple[Filled, ...] = ()
+    timezone: ZoneName = "UTC"
+    unknown_timezone: dict[str, Literal["drop"]] = Field(default_factory=dict)
+    caps: tuple[Cap, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    quiet_hours: tuple[QuietHours, ...] = ()
+    consent: dict[str, Consent] = Field(default_factory=dict)
+    topics: tuple[Annotated[str, AfterValidator(_topic)], ...] = ()
+    senders: dict[str, dict[str, Value]] = Field(default_factory=dict)
+    holdout: Holdout | None = None

@@ -1,0 +1,112 @@
+"""Scalars that the shapes of all files share: durations, times of day, names, entries of lists. Text in, typed values out;
+nothing here looks beyond the one value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from engine.core.clock import Duration, parse_duration, parse_time, zone
+from engine.settings.shape import Shape
+
+_DURATION = r"^-?\d+\s*(s|m|h|d|w|second|seconds|minute|minutes|hour|hours|day|days|week|weeks|month|months|year|years)$"
+
+
+def _duration(sign: bool) -> Callable[[Any], Duration]:
+    def read(data: Any) -> Duration:
+        if isinstance(data, Duration):
+            return data
+        try:
+            found = parse_duration(data if isinstance(data, str) else "")
+        except ValueError:
+            hint = "write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year"
+            raise PydanticCustomError("duration", "{shown} is not a duration", {"shown": repr(data), "hint": hint}) from None
+        if not sign and min(found.months, found.days, found.seconds) < 0:
+            raise PydanticCustomError("duration", "this duration can't be negative")
+        return found
+
+    return read
+
+
+Span = Annotated[Duration, PlainValidator(_duration(sign=False)), WithJsonSchema({"type": "string", "pattern": _DURATION})]
+"""A duration, 0 or longer."""
+Offset = Annotated[Duration, PlainValidator(_duration(sign=True)), WithJsonSchema({"type": "string", "pattern": _DURATION})]
+"""A duration with a sign."""
+
+
+def _time_of_day(text: str) -> str:
+    try:
+        return parse_time(text).strftime("%H:%M")
+    except ValueError:
+        raise PydanticCustomError("time_of_day", "this must be a time of day such as 09:00") from None
+
+
+def _zone_name(text: str) -> str:
+    try:
+        zone(text)
+    except ValueError:
+        hint = "write an IANA name such as Europe/Rome"
+        raise PydanticCustomError("zone", "{name} is not a time zone", {"name": repr(text), "hint": hint}) from None
+    return text
+
+
+def _customer_or_zone(text: str) -> str:
+    return text if text == "customer" else _zone_name(text)
+
+
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+ZoneName = Annotated[str, AfterValidator(_zone_name)]
+ZoneOrCustomer = Annotated[str, AfterValidator(_customer_or_zone)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Days = tuple[Day, ...]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+def _word(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if len(text) > 100 or not pattern.match(text):
+            raise PydanticCustomError("name", "{name} can't be a name: use {what}", {"name": repr(text), "what": what})
+        return text
+
+    return check
+
+
+Name = Annotated[str, AfterValidator(_word(_NAME, "letters, digits and _, at most 100, not beginning with a digit"))]
+"""A name that expressions can read: an event's, a property's, a journey's, a segment's."""
+Id = Annotated[str, AfterValidator(_word(_ID, "letters, digits, _ . and -, at most 100"))]
+"""A step's id, a rule's name."""
+
+
+def _text(data: Any) -> Any:
+    if data == "":
+        raise PydanticCustomError("text", "this can't be empty")
+    return data
+
+
+Filled = Annotated[str, BeforeValidator(_text)]
+"""Text that isn't empty: a reference, a title."""
+Expression = Annotated[Filled, WithJsonSchema({"type": "string", "description": "an expression, such as event.total >= 50"})]
+Value = Annotated[Any, Field(json_schema_extra={"description": "a value; text may hold {{ }}"})]
+
+
+def _one_or_more(data: Any) -> Any:
+    return data if isinstance(data, list) else [data]
+
+
+OneOrMore = BeforeValidator(_one_or_more)
+"""Before a tuple: a single value stands for a list of one."""
+
+
+class Window(Shape):
+    """A local send window; it may pass midnight."""
+
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+    days: Days = ()
