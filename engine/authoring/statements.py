@@ -194,7 +194,7 @@ class _Templates(Compiler):
 
 
 def compile_body(source: str, file: str, files: Mapping[str, str], html: bool) -> Body:
-    """The compiled text of `file`. `files`: the layouts and partials by their path in the templates folder; `html`: whether values
+    """The compiled text of `file`. `files`: the layouts and partials by their path in the folder; `html`: whether values
     are escaped. Raises TemplateError."""
     try:
         return _compiled(files, file, source, html, (), {})
