@@ -1,0 +1,58 @@
+# Works on a bare machine with make and Python 3.11 or later: .venv is made on demand and made again when
+# pyproject.toml or constraints.txt change. Nothing has to be activated.
+
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: help demo up test check lint nightly bench clean
+
+help:
+	@echo "make demo     journeys on real customers, on real servers, with real e-mail to a local mailbox"
+	@echo "make up       the whole system in the foreground, data in .sojourn"
+	@echo "make test     the tests"
+	@echo "make check    format, lint, types, the floors, the tests"
+	@echo "make nightly  the tests that take minutes"
+	@echo "make bench    the numbers"
+
+demo: $(READY)
+	@$(BIN)/sojourn demo
+
+up: $(READY)
+	@$(BIN)/sojourn up
+
+test: $(READY)
+	@$(BIN)/pytest
+
+check: lint test
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict engine channels worker.py
+	$(BIN)/lint-imports
+
+nightly: $(READY)
+	@$(BIN)/pytest -m nightly
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# An environment that came along from another place or another Python is made anew, one that works is kept.
+$(READY): pyproject.toml constraints.txt
+	@set -e; \
+	found=; \
+	for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	done; \
+	if $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then :; \
+	elif [ -z "$$found" ]; then echo "Python 3.11 or later is needed; if it has an unusual name: make PYTHON=/path/to/python" >&2; exit 1; \
+	else \
+		echo "making .venv with $$($$found --version)"; \
+		$$found -m venv --clear .venv || { echo "this Python can't make environments: install its venv package (Debian: python3-venv)" >&2; exit 1; }; \
+	fi; \
+	echo "installing what constraints.txt pins (a minute or two, once)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[embedded,dev]'; \
+	touch $(READY)
