@@ -7,12 +7,13 @@ store's business.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from engine.core import clock
 from engine.core.case import Case
 from engine.core.clock import Duration
-from engine.core.facts import GateAnswer, PlannedFact, SlotFact
+from engine.core.facts import GateAnswer, Message, PlannedFact, SlotFact
 from engine.core.hours import goes_at
 from engine.core.policy import Cap
 from engine.core.telling import tell_day, tell_moment
@@ -35,7 +36,7 @@ def cap(case: Case, now: datetime) -> GateAnswer:
     told: list[str] = []
     found: GateAnswer | None = None
     for rule in case.policy.caps:
-        if not _matches(rule, case.message.tier, case.message.channel, case.message.topic, case.message.journey):
+        if not _matches(rule, case.message):
             continue
         if rule.limit < 1:
             return GateAnswer("cap", "drop", rule.name, f"{rule.name}: its limit of {rule.limit} leaves no room at all.")
@@ -49,27 +50,24 @@ def cap(case: Case, now: datetime) -> GateAnswer:
     return found or (GateAnswer("cap", "pass", detail=f"{'; '.join(told)}.") if told else _NONE)
 
 
-def _matches(rule: Cap, tier: str, channel: str, topic: str | None, journey: str) -> bool:
+def _matches(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
     return (
-        (not rule.tiers or tier in rule.tiers)
-        and (not rule.channels or channel in rule.channels)
-        and (not rule.topics or topic in rule.topics)
-        and (not rule.journeys or journey in rule.journeys)
+        (not rule.tiers or fact.tier in rule.tiers)
+        and (not rule.channels or fact.channel in rule.channels)
+        and (not rule.topics or fact.topic in rule.topics)
+        and (not rule.journeys or fact.journey in rule.journeys)
     )
 
 
 def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
     # When the slots that `rule` counts were taken, and when those set aside for strictly higher tiers are due.
-    policy = case.policy
-
-    def counts(fact: SlotFact | PlannedFact) -> bool:
-        return fact.tier not in policy.uncounted and _matches(rule, fact.tier, fact.channel, fact.topic, fact.journey)
-
-    taken = [s.at for s in case.facts.slots if counts(s)]
+    policy, uncounted = case.policy, case.policy.uncounted
+    taken = [s.at for s in case.facts.slots if s.tier not in uncounted and _matches(rule, s)]
     if not case.facts.planned:
         return taken, []
     rank = policy.rank(case.message.tier)
-    return taken, [p.due for p in case.facts.planned if counts(p) and policy.rank(p.tier) < rank]
+    aside = [p for p in case.facts.planned if p.tier not in uncounted and _matches(rule, p)]
+    return taken, [p.due for p in aside if policy.rank(p.tier) < rank]
 
 
 def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
@@ -89,7 +87,12 @@ def _leaves(at: datetime, length: Duration) -> datetime:
     # When a slot taken at `at` leaves the window that rolls: absolute time, only months are the calendar's (in UTC).
     if length.months:
         return clock.add(at, length, _UTC)
-    return at + timedelta(days=length.days, seconds=length.seconds)
+    return at + _absolute(length)
+
+
+@lru_cache(maxsize=1024)
+def _absolute(length: Duration) -> timedelta:
+    return timedelta(days=length.days, seconds=length.seconds)
 
 
 def _peak(slots: list[tuple[datetime, datetime]], now: datetime, length: Duration) -> int:

@@ -72,6 +72,7 @@ def parse_duration(text: str) -> Duration:
     return Duration(months, days, seconds)
 
 
+@lru_cache(maxsize=1024)
 def format_duration(duration: Duration) -> str:
     """The shortest text that `parse_duration` reads back as the same value: "3d", "1 month", "1d 12h", "-5d", "0s"."""
     months, days, seconds = abs(duration.months), abs(duration.days), abs(duration.seconds)
@@ -186,21 +187,24 @@ def _dates(around: date, ahead: int) -> Iterator[date]:
 
 
 @lru_cache(maxsize=65_536)
-def _span(day: date, start: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    # The moments between which the window that starts on `day` is open; equal ends mean a whole day.
-    opens, closes = parse_time(start), parse_time(end)
-    last = day if opens < closes else day + _DAY
-    return resolve_local(datetime.combine(day, opens), zone), resolve_local(datetime.combine(last, closes), zone)
+def _spans(
+    around: date, ahead: int, start: str, end: str, days: tuple[str, ...], zone: ZoneInfo
+) -> tuple[tuple[datetime, datetime], ...]:
+    # Between which moments the windows that start on `around` and near it are open; equal ends mean a whole day.
+    opens, closes, wanted = parse_time(start), parse_time(end), weekdays(days)
+    spans = []
+    for day in _dates(around, ahead):
+        if day.weekday() in wanted:
+            last = day if opens < closes else day + _DAY
+            spans.append((resolve_local(datetime.combine(day, opens), zone), resolve_local(datetime.combine(last, closes), zone)))
+    return tuple(span for span in spans if span[0] < span[1])
 
 
 def _covering(moment: datetime, start: str, end: str, days: tuple[str, ...], zone: ZoneInfo) -> datetime | None:
     # When the window that is open at `moment` ends; None where none is open.
-    wanted = weekdays(days)
-    for day in _dates(local(moment, zone).date(), 1):
-        if day.weekday() in wanted:
-            opens, closes = _span(day, start, end, zone)
-            if opens <= moment < closes:
-                return closes
+    for opens, closes in _spans(local(moment, zone).date(), 1, start, end, days, zone):
+        if opens <= moment < closes:
+            return closes
     return None
 
 
@@ -228,11 +232,9 @@ def window_end(moment: datetime, start: str, end: str, days: tuple[str, ...], zo
 
 def next_open(moment: datetime, start: str, end: str, days: tuple[str, ...], zone: ZoneInfo) -> datetime | None:
     """The first moment at or after `moment` that is inside the window; None if there is none in the next nine days."""
-    for day in _dates(local(moment, zone).date(), 9):
-        if day.weekday() in weekdays(days):
-            opens, closes = _span(day, start, end, zone)
-            if moment < closes and opens < closes:
-                return max(opens, moment).astimezone(UTC)
+    for opens, closes in _spans(local(moment, zone).date(), 9, start, end, days, zone):
+        if moment < closes:
+            return max(opens, moment).astimezone(UTC)
     return None
 
 

@@ -43,9 +43,8 @@ def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Ver
     Every gate answers, in the order of `facts.GATES`. A drop beats a defer; several defers wait for the moment at which all have
     settled. Only a deferred verdict has `until`: at the latest `expires_at`, where the message is decided a last time."""
     case = open_case(policy, facts, message)
-    answers = tuple(gate(case, now) for gate in _ORDER)
-    dropped = next((a for a in answers if a.answer == "drop"), None)
-    if dropped is not None:
+    answers = tuple([gate(case, now) for gate in _ORDER])
+    if dropped := _first_drop(answers):
         return _expired(case, answers, now, None) if dropped.gate == "expires" else _drop(answers, dropped)
     waits = [a for a in answers if a.answer == "defer"]
     if not waits:
@@ -60,6 +59,13 @@ def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Ver
     rule = _in_the_way(waits)
     detail = f"Waits for {_clause(rule)}. {_when(case, earliest)}"
     return Verdict("defer", answers, rule.gate, rule.rule, until, earliest, detail)
+
+
+def _first_drop(answers: tuple[GateAnswer, ...]) -> GateAnswer | None:
+    for answer in answers:
+        if answer.answer == "drop":
+            return answer
+    return None
 
 
 def _settle(case: Case, waits: list[GateAnswer]) -> tuple[datetime | None, bool, datetime]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from engine.core import clock
@@ -13,6 +14,7 @@ _MONTHS = (
 )
 
 
+@lru_cache(maxsize=65_536)
 def tell_day(moment: datetime, zone: ZoneInfo) -> str:
     """ "3 March (Europe/Rome)"."""
     there = clock.local(moment, zone)
@@ -22,5 +24,5 @@ def tell_day(moment: datetime, zone: ZoneInfo) -> str:
 def tell_moment(moment: datetime, zone: ZoneInfo) -> str:
     """ "3 March 2026 at 21:30 (Europe/Rome)"; with seconds where they aren't zero."""
     there = clock.local(moment, zone)
-    form = "%H:%M:%S" if there.second else "%H:%M"
-    return f"{there.day} {_MONTHS[there.month - 1]} {there.year} at {there.strftime(form)} ({zone.key})"
+    seconds = f":{there.second:02}" if there.second else ""
+    return f"{there.day} {_MONTHS[there.month - 1]} {there.year} at {there.hour:02}:{there.minute:02}{seconds} ({zone.key})"
