@@ -215,7 +215,9 @@ def load_channel(name: str, config: Mapping[str, object]) -> Channel:
     if not isinstance(built, Channel):
         raise ChannelError(name, f"{use} gave a {type(built).__name__}, which is no channel", "See docs/adding-a-channel.md")
     built.name = name
-    address = config.get("address") or built.capabilities.address or USUAL_ADDRESS.get(name, "")
+    address = config.get("address")
+    if address is None:
+        address = built.capabilities.address or USUAL_ADDRESS.get(name, "")
     built.capabilities = replace(built.capabilities, address=str(address))
     return built
 

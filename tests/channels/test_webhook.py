@@ -18,10 +18,10 @@ from channels.guard import Guarded, is_loopback, is_private
 from channels.webhook import Settings, Webhook, retry_after, signature
 from engine.delivery.channel import ChannelError, Content, Receipt, Result, load_channel
 from engine.delivery.testing import Behaviour, ChannelCases, Stage
-from tests.channels.http_sink import answer, break_off, free_port, hang, sink
+from tests.channels.http_sink import Answer, answer, break_off, free_port, hang, sink
 
 SECRET, TOKEN, PATH = "sign-me-5f1e", "tok-77aa", "/hooks/T0-path-secret?key=query-secret"
-REPLIES = {
+REPLIES: dict[str, bytes | Answer] = {
     "accepts": answer(202, b'{"id": "m-1"}'),
     "refuses": answer(422, b'{"error": "no such number"}'),
     "busy": answer(429),
@@ -56,7 +56,7 @@ class TestWebhook(ChannelCases):
             await channel.close()
 
     async def test_request(self) -> None:
-        """The request carries the path, the key, the secret headers and the message; the signature holds over timestamp and body."""
+        """The request carries path, key, headers and message; the signature holds over timestamp and body."""
         async with self.stage("accepts") as stage:
             receipt = await stage.channel.send(self.message(to="+393331234567"))
             head, _, body = stage.arrived()[0].partition(b"\r\n\r\n")
