@@ -29,11 +29,13 @@ _FRONT = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTI
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text of a template: the file it stands in (relative to the project), the line it begins at (from 1), and the text."""
+    """A text of a template: the file it stands in (relative to the project), the line it begins at (from 1), the text, and how many
+    characters stand before it on its line."""
 
     file: str
     line: int
     text: str
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Template:
         """JSON values that hold everything that rendering needs; `template_from_json` reads them back."""
         groups = {"fields": self.fields, "parts": self.parts, "sources": self.sources}
         body: dict[str, Json] = {"channel": self.channel, "name": self.name}
-        return body | {g: {k: [s.file, s.line, s.text] for k, s in found.items()} for g, found in groups.items()}
+        return body | {g: {k: [s.file, s.line, s.text, s.lead] for k, s in found.items()} for g, found in groups.items()}
 
 
 def template_from_json(body: Json) -> Template:
@@ -148,7 +150,7 @@ def _front_matter(file: str, text: str, problems: list[Problem]) -> tuple[dict[s
     fields: dict[str, Source] = {}
     for key, value in document.root.entries if isinstance(document.root, Map) else ():
         if isinstance(value, Text):
-            fields[key.value] = Source(file, value.line, value.value)
+            fields[key.value] = Source(file, value.line, value.value, value.column - 1 + max(value.lead, 0))
         else:
             problems.append(document.problem("SJ120", key, f"`{key.value}` must be a text"))
     return fields, body

@@ -1,0 +1,179 @@
+"""What is wrong with a message template before it is deployed: syntax, names nobody gives it, a missing subject or way out.
+
+Codes: SJ130 syntax; SJ21x names as in `checking`; SJ220 no subject, SJ221 no unsubscribe link, SJ222 no postal address,
+SJ223 no body; SJ31x types as in `checking`, in templates only where a comparison can never hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from jinja2 import nodes
+
+from engine.authoring.checking import Checker
+from engine.authoring.expression_syntax import ExpressionError, parse_template
+from engine.authoring.findings import BOOLEAN, DATETIME, TEXT, Scope
+from engine.authoring.pages import TemplateError
+from engine.authoring.statements import compile_body
+from engine.authoring.templates import Source, Template
+from engine.authoring.types import ANY, Type
+from engine.settings.problems import Level, Problem
+
+_TEXT_OR_NONE = Type("string")
+_INTEGER = Type("integer", optional=False)
+
+GIVEN: Mapping[str, Type] = {
+    "now": DATETIME,
+    "sender": Type("object"),
+    "unsubscribe_url": _TEXT_OR_NONE,
+    "postal_address": _TEXT_OR_NONE,
+    "message": Type("object", fields=(("journey", TEXT), ("step", TEXT), ("topic", _TEXT_OR_NONE)), optional=False),
+}
+"""Names that every template sees, beside customer, entry, event, vars and what `with` gives."""
+
+_LOOP = Type(
+    "object",
+    fields=(
+        *((n, _INTEGER) for n in ("index", "index0", "revindex", "revindex0", "length")),
+        ("first", BOOLEAN),
+        ("last", BOOLEAN),
+    ),
+    optional=False,
+)
+
+
+def check_template(template: Template, scope: Scope, *, marketing: bool) -> list[Problem]:
+    """What is wrong with a message for one use of it, in order of place. `scope`: customer, entry, event, vars and the names in
+    `with`, with their types. `marketing`: its tier is below `service`, so an e-mail needs a way out and an address."""
+    problems: list[Problem] = []
+    seen = scope.with_names(GIVEN)
+    texts = [*template.fields.values(), *template.parts.values()]
+    for source in texts:
+        problems += _check_text(source, template, seen)
+    for source in template.sources.values():
+        problems += _check_names(source, seen, _set_anywhere(template))
+    problems += _check_whole(template, marketing)
+    return sorted(set(problems))
+
+
+def reads(template: Template) -> frozenset[str]:
+    """Every name that the message, its layouts or its partials read."""
+    sources = [*template.fields.values(), *template.parts.values(), *template.sources.values()]
+    return frozenset(name for source in sources for name in _names(source.text))
+
+
+def _check_whole(template: Template, marketing: bool) -> list[Problem]:
+    main = next(iter(template.parts.values()), Source(f"templates/{template.channel}/{template.name}", 0, ""))
+    found: list[tuple[str, str, str]] = []
+    if not template.parts:
+        found.append(("SJ223", "this message has no body", "write a .html or a .txt file"))
+    if template.channel == "email":
+        if not template.fields.get("subject", main).text.strip() or "subject" not in template.fields:
+            found.append(("SJ220", "this e-mail has no subject", "begin the file with `---`, `subject: …`, `---`"))
+        read = reads(template)
+        if marketing and "unsubscribe_url" not in read:
+            found.append(("SJ221", "this e-mail has no unsubscribe link", 'add <a href="{{ unsubscribe_url }}">Unsubscribe</a>'))
+        if marketing and not {"postal_address", "sender"} & read:
+            found.append(("SJ222", "this e-mail doesn't say where the sender lives", "add {{ postal_address }}"))
+    return [Problem(main.file, min(main.line, 1), 1, code, 1, message, hint) for code, message, hint in found]
+
+
+def _check_text(source: Source, template: Template, scope: Scope) -> list[Problem]:
+    """Syntax of one text with all it includes, and its names."""
+    try:
+        compile_body(source.text, source.file, template.files, source.file.endswith(".html"))
+    except TemplateError as error:
+        where = template.sources.get(error.file, source)
+        return [_problem(where, "SJ130", error.offset, 1, error.message, error.hint)]
+    return _check_names(source, scope, _set_anywhere(template))
+
+
+def _check_names(source: Source, scope: Scope, given: Mapping[str, Type]) -> list[Problem]:
+    try:
+        tree = parse_template(source.text)
+    except ExpressionError as error:
+        return [_problem(source, "SJ130", error.offset, 1, error.message, error.hint)]
+    checker = Checker(source.text, scope.with_names(given), lenient=True)
+    for statement in tree.body:
+        _walk(statement, checker)
+    return [_problem(source, f.code, f.offset, f.length, f.message, f.hint, f.level) for f in checker.findings]
+
+
+def _walk(node: nodes.Node, checker: Checker) -> None:
+    """Checks every expression below a statement, with the names that loops and `with` bring."""
+    outer = checker.scope
+    if isinstance(node, nodes.For):
+        items = checker.infer(node.iter)
+        bound = dict.fromkeys(_targets(node.target), ANY)
+        if isinstance(node.target, nodes.Name) and items.item is not None:
+            bound = {node.target.name: items.item}
+        checker.scope = outer.with_names({**bound, "loop": _LOOP})
+        if node.test is not None:
+            checker.infer(node.test)
+        _walk_all(node.body, checker)
+        checker.scope = outer
+        _walk_all(node.else_, checker)
+    elif isinstance(node, nodes.With):
+        given = [checker.infer(value) for value in node.values]
+        names = {n: t for target, t in zip(node.targets, given, strict=True) for n in _targets(target)}
+        checker.scope = outer.with_names(names)
+        _walk_all(node.body, checker)
+        checker.scope = outer
+    elif isinstance(node, nodes.Expr):
+        checker.infer(node)
+    elif isinstance(node, nodes.Assign):
+        checker.infer(node.node)
+    else:
+        for child in node.iter_child_nodes(exclude=("template", "target")):
+            _walk(child, checker)
+
+
+def _walk_all(statements: list[nodes.Node], checker: Checker) -> None:
+    for statement in statements:
+        _walk(statement, checker)
+
+
+def _targets(node: nodes.Node) -> list[str]:
+    return [node.name] if isinstance(node, nodes.Name) else [n.name for n in node.find_all(nodes.Name)]
+
+
+def _set_anywhere(template: Template) -> dict[str, Type]:
+    """Names that a `set`, a loop or a `with` of any of its files brings: what an included file sees depends on who includes it."""
+    found: dict[str, Type] = {}
+    for source in [*template.parts.values(), *template.sources.values()]:
+        try:
+            tree = parse_template(source.text)
+        except ExpressionError:
+            continue  # reported where its text is checked
+        for node in tree.find_all((nodes.Assign, nodes.AssignBlock)):
+            found |= dict.fromkeys(_targets(node.target), ANY)  # type: ignore[attr-defined]  # both have a target
+        if source.file in {s.file for s in template.parts.values()} and template.sources:
+            for scope in tree.find_all((nodes.For, nodes.With)):
+                if any(True for _ in scope.find_all(nodes.Include)):
+                    targets = [scope.target] if isinstance(scope, nodes.For) else scope.targets  # type: ignore[attr-defined]  # With
+                    found |= {name: ANY for target in targets for name in _targets(target)}
+    return found
+
+
+def _names(text: str) -> Iterator[str]:
+    try:
+        tree = parse_template(text)
+    except ExpressionError:
+        return
+    for node in tree.find_all(nodes.Name):
+        yield node.name
+
+
+def _problem(source: Source, code: str, offset: int, length: int, message: str, hint: str, level: str = "error") -> Problem:
+    before = source.text[:offset]
+    line = source.line + before.count("\n")
+    column = offset - (before.rfind("\n") + 1) + 1
+    if source.lead and line == source.line:  # the line of a field has its name in front, which isn't here to be shown
+        return Problem(source.file, line, column + source.lead, code, length, message, hint, _level(level))
+    lines = source.text.split("\n")
+    text = lines[before.count("\n")] if before.count("\n") < len(lines) else ""
+    return Problem(source.file, line, column, code, length, message, hint, _level(level), text)
+
+
+def _level(level: str) -> Level:
+    return "warning" if level == "warning" else "error"
