@@ -56,12 +56,12 @@ NOT_ADVISED = {"fuel", "other"}
 EVERYDAY = {"pantry goods"} | NOT_ADVISED
 """A basket's main department is the dearest one outside these, if it has one."""
 
-FIRST_NAMES = (
+FIRST_NAMES = (  # noqa: SIM905  # eighty quoted names would be harder to read
     "Ada Alma Amir Anna Arlo Aya Ben Bianca Caleb Carla Cleo Dana Daniel Dora Edith Elena Elias Emma Esther Ezra Fay Felix Flora "
     "Gabriel Grace Hana Hazel Henry Ida Imani Ines Iris Isaac Jade Jonah Judith Julia Kai Karim Lea Leo Lila Louis Lucia Luz Mae "
     "Marco Maria Mark Maya Mila Nadia Naomi Nate Nina Noah Nora Olga Omar Oscar Otis Paula Pearl Peter Priya Quinn Rafael Rita "
     "Rosa Ruth Sam Sara Simon Sofia Tara Theo Tom Uma Vera Victor Wes Willa Yara Zoe"
-).split()  # noqa: SIM905  # eighty quoted names would be harder to read
+).split()
 ZONES = ("America/New_York",) * 6 + ("America/Chicago",) * 3 + ("America/Los_Angeles",)
 
 
