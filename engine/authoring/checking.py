@@ -7,6 +7,7 @@ available here; SJ310 not in the enum, SJ311 no condition, SJ312 can't be compar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 from jinja2 import nodes
 
 from engine.authoring.closures import nearest
-from engine.authoring.expressions import Expression, unknown_hint
+from engine.authoring.expressions import Expression, ExpressionError, compile_expression, unknown_hint
 from engine.authoring.filters import FILTERS
 from engine.authoring.findings import (
     BOOLEAN,
@@ -36,7 +37,7 @@ from engine.authoring.findings import (
 )
 from engine.authoring.types import ANY, Kind, Type
 
-__all__ = ["Checker", "Expect", "Finding", "Scope", "check"]
+__all__ = ["Checker", "Expect", "Finding", "Scope", "check", "check_source"]
 
 Expect = Literal["condition", "moment", "number", "text", "any"]
 
@@ -49,6 +50,15 @@ _EXPECTED: Mapping[str, tuple[Kind, ...]] = {
 _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq": ">=", "in": "in", "notin": "not in"}
 
 
+def check_source(source: str, scope: Scope, expect: Expect = "any") -> list[Finding]:
+    """What is wrong with the expression that `source` writes: one finding where it can't be compiled, else those of `check`."""
+    try:
+        expression = compile_expression(source)
+    except ExpressionError as error:
+        return [Finding(error.code, error.message, error.hint, error.offset, _word_at(source, error.offset))]
+    return check(expression, scope, expect)
+
+
 def check(expression: Expression, scope: Scope, expect: Expect = "any") -> list[Finding]:
     """What is wrong with the expression in this scope, in order of place. `expect`: what its place needs."""
     checker = Checker(expression.source, scope)
@@ -56,6 +66,12 @@ def check(expression: Expression, scope: Scope, expect: Expect = "any") -> list[
     found = checker.infer(expression.tree)
     checker.fits(expression.tree, found, expect)
     return sorted(checker.findings, key=lambda f: f.offset)
+
+
+def _word_at(source: str, offset: int) -> int:
+    """How many characters to underline."""
+    word = re.match(r"\w+", source[offset:])
+    return len(word[0]) if word else 1
 
 
 class Checker:

@@ -27,13 +27,16 @@ MAX_DEPTH = 150
 
 
 class ExpressionError(ValueError):
-    """The author's fault: `message` says what is wrong, `offset` where (characters from the start), `hint` how to mend it."""
+    """The author's fault: `message` says what is wrong, `offset` where (characters from the start), `hint` how to mend it.
 
-    def __init__(self, message: str, offset: int = 0, hint: str = "") -> None:
+    `code`: SJ130 syntax, SJ214 a name, filter or function that isn't known, SJ131 a result too large to be meant."""
+
+    def __init__(self, message: str, offset: int = 0, hint: str = "", code: str = "SJ130") -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
         self.hint = hint
+        self.code = code
 
 
 class _Notation(Environment):

@@ -105,7 +105,7 @@ class _Conditions(Compiler):
 
     def name(self, node: nodes.Name) -> Eval:
         if node.name not in NAMES:
-            raise ExpressionError(f"`{node.name}` is not known here", node.lineno, unknown_hint(node.name))
+            raise ExpressionError(f"`{node.name}` is not known here", node.lineno, unknown_hint(node.name), "SJ210")
         return attrgetter(node.name)
 
     def getattr(self, node: nodes.Getattr) -> Eval:
@@ -211,7 +211,7 @@ class PlacedError(ExpressionError):
     """A `{{ }}` in a text inside JSON is wrong: `path` leads to the text, `offset` counts in it."""
 
     def __init__(self, error: ExpressionError, path: Path) -> None:
-        super().__init__(error.message, error.offset, error.hint)
+        super().__init__(error.message, error.offset, error.hint, error.code)
         self.path = path
 
 

@@ -212,7 +212,7 @@ def _compiled(
     except TemplateError:
         raise
     except ExpressionError as error:
-        raise TemplateError(error.message, file, error.offset, error.hint) from None
+        raise TemplateError(error.message, file, error.offset, error.hint, error.code) from None
     if compiler.parent is not None:
         runs = [(kind, run) for kind, run in runs if kind in (nodes.Assign, nodes.AssignBlock)]
     main = _in_order([run for _, run in runs])

@@ -84,7 +84,7 @@ def _check_text(source: Source, template: Template, scope: Scope) -> list[Proble
         compile_body(source.text, source.file, template.files, source.file.endswith(".html"))
     except TemplateError as error:
         where = template.sources.get(error.file, source)
-        return [_problem(where, "SJ130", error.offset, 1, error.message, error.hint)]
+        return [_problem(where, error.code, error.offset, 1, error.message, error.hint)]
     return _check_names(source, scope, _set_anywhere(template))
 
 
@@ -92,7 +92,7 @@ def _check_names(source: Source, scope: Scope, given: Mapping[str, Type]) -> lis
     try:
         tree = parse_template(source.text)
     except ExpressionError as error:
-        return [_problem(source, "SJ130", error.offset, 1, error.message, error.hint)]
+        return [_problem(source, error.code, error.offset, 1, error.message, error.hint)]
     checker = Checker(source.text, scope.with_names(given), lenient=True)
     for statement in tree.body:
         _walk(statement, checker)
@@ -138,7 +138,7 @@ def _targets(node: nodes.Node) -> list[str]:
 
 
 def _set_anywhere(template: Template) -> dict[str, Type]:
-    """Names that a `set`, a loop or a `with` of any of its files brings: what an included file sees depends on who includes it."""
+    """Names that a `set` brings, or a loop or `with` around an `include`: an included file sees what its includer does."""
     found: dict[str, Type] = {}
     for source in [*template.parts.values(), *template.sources.values()]:
         try:

@@ -29,8 +29,8 @@ _FRONT = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTI
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text of a template: the file it stands in (relative to the project), the line it begins at (from 1), the text, and how many
-    characters stand before it on its line."""
+    """A text of a template: the file it stands in (relative to the project), the line it begins at (from 1), the text, and how
+    many characters stand before it on its line."""
 
     file: str
     line: int
