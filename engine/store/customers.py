@@ -134,14 +134,14 @@ async def suppressions(c: Connection, ids: Sequence[int], channel: str) -> list[
 
 
 async def open_holds(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Open holds: customer_id, name, key, pause, enrollment_id, opened_at, until."""
+    """Open holds: customer_id, name, key, pause, enrollment_id, opened_at, until, closed_at (where it is over already)."""
     if items:
         await run(
             c,
-            "insert into holds (customer_id, name, key, pause, enrollment_id, opened_at, until) "
-            "select customer_id, name, key, array(select jsonb_array_elements_text(pause)), enrollment_id, opened_at, until "
+            "insert into holds (customer_id, name, key, pause, enrollment_id, opened_at, until, closed_at) "
+            "select customer_id, name, key, array(select jsonb_array_elements_text(pause)), enrollment_id, opened_at, until, closed_at "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, name text, key text, pause jsonb, "
-            "enrollment_id bigint, opened_at timestamptz, until timestamptz)",
+            "enrollment_id bigint, opened_at timestamptz, until timestamptz, closed_at timestamptz)",
             rows=rows(items),
         )
 

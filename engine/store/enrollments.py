@@ -54,17 +54,19 @@ async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> 
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
-    depth, entry_event, entered_at, goal_until, lane."""
+    depth, entry_event, entered_at, goal_until, lane; `ended_at` and `reason` where one batch began and ended it."""
     if items:
         await run(
             c,
             """with r as (
                 select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text, plan text,
                     key text, number integer, holdout boolean, depth smallint, entry_event bigint, entered_at timestamptz,
-                    goal_until timestamptz, lane smallint)
+                    goal_until timestamptz, lane smallint, ended_at timestamptz, reason text)
             ), e as (
-                insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until)
-                select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until from r
+                insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until,
+                    status, ended_at, reason)
+                select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until,
+                    case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
             )
             insert into inputs (enrollment_id, seq, lane, kind, at, event_id)
             select id, 1, lane, 'begin', entered_at, entry_event from r order by id""",

@@ -21,7 +21,7 @@ from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
 
 from engine.core import compact
 from engine.core.enrollment import Begin, Command, Given, Outcome, State, Wake
-from engine.core.interpreter import advance, reissue
+from engine.core.interpreter import advance, park, reissue
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan
 from engine.core.wire import Json
@@ -72,7 +72,7 @@ class Cohort:
         self.timer_at: datetime | None = None
         self.running: set[asyncio.Task[None]] = set()
         for member, body in setup.get("members", ()):
-            self._restore(member, compact.decode_state(body))
+            self._restore(member, compact.decode(State, body))
 
     @workflow.signal(name="inputs")
     def inputs(self, batch: list[Json]) -> None:
@@ -145,8 +145,8 @@ class Cohort:
         if member in self.done:
             return
         if len(item) > 2 and member not in self.members:
-            self._restore(member, compact.decode_state(item[2]))
-        given = compact.decode_input(item[1])
+            self._restore(member, compact.decode(State, item[2]))
+        given = compact.decode_given(item[1])
         if isinstance(given, Begin) and member not in self.members:
             self.members[member] = State()
         self._advance(member, given, now)
@@ -160,9 +160,7 @@ class Cohort:
             after, commands = advance(self.plan, state, given, now)
         except Exception as bug:  # noqa: BLE001 - isolation: one member's impossible state must not stop 499 others
             workflow.logger.error("member %s can't go on: %r", member, bug)
-            reason = f"internal: {type(bug).__name__}: {bug}"[:180]
-            after = State(status="parked", op=state.op, at=state.at, visit=state.visit, attempt=state.attempt, seq=state.seq, reason=reason)
-            commands = (Command("record", state.op, state.visit, state.attempt, state.at or now, status="parked", reason=reason),)
+            after, commands = park(state, f"internal: {type(bug).__name__}: {bug}"[:180], now)
         for command in commands:
             self.pending.append((member, command))
         if after.status == "ended":
@@ -197,7 +195,7 @@ class Cohort:
                     "plan": self.plan.hash,
                     "cohort": self.setup["cohort"],
                     "members": [
-                        [m, compact.encode_command(c), compact.encode_state(self.members[m]) if m in self.members else None]
+                        [m, compact.encode(c), compact.encode(self.members[m]) if m in self.members else None]
                         for m, c in one.members
                     ],
                 },
@@ -209,7 +207,7 @@ class Cohort:
                 priority=Priority(priority_key=one.priority),
                 result_type=list,
             )
-            self.answers.extend((m, compact.decode_outcome(o)) for m, o in answers)
+            self.answers.extend((m, compact.decode(Outcome, o)) for m, o in answers)
         except ActivityError as failed:
             reason = _why(failed, one)
             self.answers.extend(
@@ -259,7 +257,7 @@ class Cohort:
         return {
             **{k: v for k, v in self.setup.items() if k not in ("members", "done", "opened")},
             "opened": self.opened.isoformat(),
-            "members": [[m, compact.encode_state(s)] for m, s in self.members.items()],
+            "members": [[m, compact.encode(s)] for m, s in self.members.items()],
             "done": sorted(self.done),
         }
 

@@ -1,0 +1,297 @@
+"""`deliver`: a batch of sends through all gates, to one channel, recorded. Sending once is decided here and nowhere else.
+
+    render ─▶ [lock customers, facts, decide, reserve and claim: one transaction] ─▶ channel.send_many ─▶ record
+
+A handover is the commit of its claim: the gates are asked under the customers' locks in the very transaction that claims, so whatever
+intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so that nothing slow stands
+between claim and call.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.core.enrollment import Command, Outcome
+from engine.core.governance import decide
+from engine.core.interpreter import key
+from engine.core.logical import LogicalClock
+from engine.core.facts import SlotFact
+from engine.core.plan import Plan, Send
+from engine.delivery import facts
+from engine.delivery.channel import Channel, Outgoing, Receipt, Result
+from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.draft import Draft, expiry
+from engine.delivery.links import Links
+from engine.delivery.pacing import Pace
+from engine.delivery.people import People
+from engine.delivery.render import RenderError
+from engine.store import customers, enrollments, ledger
+from engine.store.database import Connection, Database, now, transaction
+
+LEASE_SECONDS = 15.0
+"""How long a handover belongs to the process that claimed it; longer than any channel's own timeout."""
+
+SOFT_LIMIT_SECONDS = 2.0
+"""After this long `deliver` starts no further chunk: the members not reached are told to come again at once."""
+
+SHORT_WAIT_SECONDS = 60.0
+"""A retry later than this gives its slot back and is decided anew."""
+
+UNKNOWN_TRIES = 10
+"""How often an unknown outcome is tried again on a channel that may repeat; then it counts as sent."""
+
+Sent = Callable[[Sequence[tuple[Draft, datetime]]], Any]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What `deliver` needs, wired once per process. `on_sent` tells the one door about messages that were sent."""
+
+    database: Database
+    deployments: Deployments
+    channels: Mapping[str, Channel]
+    paces: Mapping[str, Pace]
+    links: Links
+    clock: LogicalClock
+    lease_seconds: float = LEASE_SECONDS
+
+    async def deliver(self, channel_name: str, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
+        """One outcome per member, in order. Everything about one member that goes wrong is that member's outcome."""
+        started = time.monotonic()
+        channel = self.channels.get(channel_name)
+        async with transaction(self.database) as c:
+            deployment = await self.deployments.current(c)
+            drafts = await self._draft(c, deployment, plan, members, channel)
+        waiting = [d for d in drafts if d.outcome is None]
+        if channel is None:
+            for d in waiting:
+                d.done("park", reason=f"channel {channel_name!r} is not configured")
+            waiting = []
+        waiting.sort(key=lambda d: (deployment.policy.rank(d.op.tier), d.enrollment))
+        size = channel.capabilities.concurrency if channel else 1
+        for i in range(0, len(waiting), size):
+            chunk = waiting[i : i + size]
+            if i and time.monotonic() - started > SOFT_LIMIT_SECONDS:
+                async with transaction(self.database) as c:
+                    moment = await now(c)
+                for d in waiting[i:]:
+                    d.done("again", until=moment)
+                break
+            assert channel is not None
+            await self._hand_over(deployment, channel, chunk)
+        await self._note_last_send(plan, drafts)
+        return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
+
+    async def _draft(
+        self, c: Connection, deployment: Deployment, plan: Plan, members: Sequence[tuple[int, Command]], channel: Channel | None
+    ) -> list[Draft]:
+        """Contexts, conditions and rendered content. Skipped members have their outcome already."""
+        found = await enrollments.contexts(c, [(m, command.event) for m, command in members])
+        people = await People.load(c, deployment, [r.customer_id for r in found.values()], deployment.needs(plan), await now(c))
+        drafts = []
+        for member, command in members:
+            op = plan.ops[command.op]
+            assert isinstance(op, Send)
+            row = found[member]
+            zone = people.zone(row.customer_id, row.attributes)
+            expires = expiry(deployment.policy, op, command.at, zone)
+            draft = Draft(member, command, key(member, plan, command), op, plan, row, zone, expires)
+            drafts.append(draft)
+            context = people.context(row, command.at)
+            if op.condition is not None and not deployment.expression(op.condition).test(context):
+                draft.done("next")
+                continue
+            draft.address = _address(channel, row)
+            try:
+                draft.content = deployment.render(command.channel, op, plan, context, self._unsubscribe(draft))
+            except RenderError as error:
+                draft.broken = str(error)
+        return drafts
+
+    def _unsubscribe(self, draft: Draft) -> str:
+        return self.links.unsubscribe(draft.customer, draft.command.channel, draft.op.topic)
+
+    async def _hand_over(self, deployment: Deployment, channel: Channel, chunk: Sequence[Draft]) -> None:
+        """Decide and claim in one transaction, call the channel, record what it said."""
+        owner = uuid.uuid4().hex
+        pace = self.paces.get(channel.name)
+        if pace is not None:
+            await pace.take(len(chunk))
+        async with transaction(self.database) as c:
+            moment = await self._decide(c, deployment, channel, chunk, owner)
+        claimed = [d for d in chunk if d.outcome is None]
+        if not claimed:
+            return
+        receipts = await channel.send_many([self._outgoing(deployment, d) for d in claimed])
+        results: list[dict[str, Any]] = []
+        suppressed: list[dict[str, Any]] = []
+        for draft, receipt in zip(claimed, receipts, strict=True):
+            results.append(self._result(draft, receipt, channel, moment))
+            if isinstance(receipt, Receipt) and receipt.suppress:
+                reason = receipt.suppress
+                suppressed.append(
+                    {
+                        "customer_id": draft.customer,
+                        "channel": channel.name,
+                        "address": draft.address,
+                        "reason": reason,
+                        "at": moment,
+                    }
+                )
+        async with transaction(self.database) as c:
+            await ledger.results(c, results, owner=owner)
+            await customers.suppress(c, suppressed)
+
+    async def _decide(
+        self, c: Connection, deployment: Deployment, channel: Channel, chunk: Sequence[Draft], owner: str
+    ) -> datetime:
+        """Gates 0 to 10 for each draft, in tier order, on facts read under the lock. Those that pass are claimed by `owner`."""
+        policy = deployment.policy
+        people = await customers.lock(c, [d.customer for d in chunk])
+        moment = await now(c)
+        case = await facts.load(c, policy, chunk, channel.name, moment)
+        messages: list[dict[str, Any]] = []
+        decisions: list[dict[str, Any]] = []
+        for draft in chunk:
+            if self._settled(draft, case.keys.get(draft.key), channel, moment, messages, deployment.policy_hash):
+                continue
+            person = people[draft.customer]
+            draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
+            quiet = deployment.quiet_flags(person, moment)
+            known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet)
+            at = max([moment, *(s.at for s in known.slots)])
+            verdict = decide(policy, known, draft.message(), at)
+            draft.verdict = verdict
+            decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at))
+            messages.append(self._apply(draft, verdict, at, case, deployment))
+        await ledger.decided(c, decisions)
+        await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
+        return moment
+
+    def _settled(
+        self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]], policy: str
+    ) -> bool:
+        """Whether the ledger already says what became of this key; fills in the outcome if so."""
+        if row is None:
+            return False
+        draft.tries = row.tries
+        if row.status in ("sent", "unknown", "refused"):
+            draft.done("next", at=row.sent_at)
+        elif row.status == "dropped":
+            draft.done("fallback" if draft.has_fallback() and row.reason in ("reachable", "suppression") else "next")
+        elif row.status == "handed_over" and row.leased:
+            draft.done("again", until=moment + self.clock.logical_span(float(row.lease_left) + 0.5))
+        elif row.status == "handed_over" and channel.capabilities.on_unknown == "assume_sent":
+            detail = "the process that handed it over died before the answer: counted as sent"
+            messages.append(draft.ledger_row("unknown", policy=policy, now=moment, slot_at=row.slot_at, detail=detail))
+            draft.done("next", at=moment)
+        else:
+            draft.reserved = row.slot_at is not None
+            return False
+        return True
+
+    def _apply(self, draft: Draft, verdict: Any, at: datetime, case: facts.Case, deployment: Deployment) -> dict[str, Any]:
+        """The ledger row that a verdict leads to, and the outcome where nothing is to be sent."""
+        told = {"reason": verdict.reason, "detail": verdict.detail}
+        policy = deployment.policy_hash
+        if verdict.decision == "allow" and draft.broken:
+            draft.done("park", reason=draft.broken[:180])
+            return draft.ledger_row("parked", policy=policy, now=at, reason="template", detail=draft.broken)
+        if verdict.decision == "allow":
+            row = case.keys.get(draft.key)
+            slot = row.slot_at if draft.reserved and row is not None else at
+            if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
+                fact = SlotFact(draft.op.tier, draft.command.channel, draft.op.topic, draft.plan.journey, at)
+                case.slots[draft.customer].append(fact)
+            return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
+        if verdict.decision == "defer" and draft.op.on_defer == "wait":
+            draft.done("again", until=verdict.until)
+            return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, **told)
+        if verdict.decision == "defer":
+            draft.done("exit", reason="deferred") if draft.op.on_defer == "exit" else draft.done("next")
+            return draft.ledger_row("dropped", policy=policy, now=at, **told)
+        fallback = draft.has_fallback() and verdict.reason in ("reachable", "suppression")
+        draft.done("fallback" if fallback else "next")
+        return draft.ledger_row("dropped", policy=policy, now=at, **told)
+
+    def _outgoing(self, deployment: Deployment, draft: Draft) -> Outgoing:
+        assert draft.content is not None
+        return Outgoing(
+            key=draft.key,
+            to=draft.address or "",
+            content=draft.content,
+            sender=deployment.sender(draft.command.channel),
+            customer=str(draft.customer),
+            journey=draft.plan.journey,
+            step=draft.op.step,
+            template=draft.op.template,
+            tier=draft.op.tier,
+            topic=draft.op.topic,
+            unsubscribe_url=self._unsubscribe(draft),
+        )
+
+    def _result(self, draft: Draft, receipt: Receipt | Exception, channel: Channel, moment: datetime) -> dict[str, Any]:
+        """The ledger's update for one receipt, and the member's outcome. Source: semantics.md, "Sending once"."""
+        if isinstance(receipt, Exception):
+            reason = f"channel {channel.name}: {type(receipt).__name__}: {receipt}"[:180]
+            draft.done("park", reason=reason)
+            return {"key": draft.key, "status": "parked", "reason": "channel", "detail": reason, "keep_slot": False}
+        told = {"key": draft.key, "provider_id": receipt.provider_id, "words": receipt.words}
+        if receipt.result is Result.ACCEPTED:
+            draft.done("next", at=moment)
+            return {**told, "status": "sent", "sent_at": moment, "keep_slot": True}
+        if receipt.result is Result.REFUSED:
+            draft.done("fallback" if receipt.suppress and draft.has_fallback() else "next", at=moment)
+            return {**told, "status": "refused", "reason": receipt.suppress or "refused", "keep_slot": False}
+        if receipt.result is Result.UNKNOWN and not self._may_repeat(draft, channel):
+            draft.done("next", at=moment)
+            return {**told, "status": "unknown", "detail": "nobody knows whether it was sent: counted as sent", "keep_slot": True}
+        return {**told, **self._again(draft, receipt, moment)}
+
+    def _may_repeat(self, draft: Draft, channel: Channel) -> bool:
+        return channel.capabilities.on_unknown == "retry" and draft.tries < UNKNOWN_TRIES
+
+    def _again(self, draft: Draft, receipt: Receipt, moment: datetime) -> dict[str, Any]:
+        """A retry in real time; a long one gives its slot back and is decided anew."""
+        wait = receipt.retry_after if receipt.retry_after is not None else min(2.0 ** min(draft.tries, 8), 300.0)
+        until = moment + max(self.clock.logical_span(wait), timedelta(milliseconds=1))
+        draft.done("again", until=until)
+        if wait <= SHORT_WAIT_SECONDS or receipt.result is Result.UNKNOWN:
+            return {"status": "reserved", "reason": "provider", "until": until, "keep_slot": True}
+        return {"status": "deferred", "reason": "provider", "until": until, "keep_slot": False}
+
+    async def _note_last_send(self, plan: Plan, drafts: Sequence[Draft]) -> None:
+        """`vars.last_send.status`, for the plans that read it."""
+        if not self.deployments.reads_last_send(plan):
+            return
+        told = [
+            {"id": d.enrollment, "vars": {"last_send": {"step": d.op.step, "channel": d.command.channel, "status": _status(d)}}}
+            for d in drafts
+            if d.outcome is not None and d.outcome.kind in ("next", "exit", "fallback")
+        ]
+        async with transaction(self.database) as c:
+            await enrollments.write_vars(c, told)
+
+
+def _status(draft: Draft) -> str:
+    if draft.verdict is None:
+        return "skipped"
+    if draft.verdict.decision != "allow":
+        return "dropped"
+    return "refused" if draft.outcome is not None and draft.outcome.kind == "fallback" else "sent"
+
+
+def _address(channel: Channel | None, row: Any) -> str | None:
+    """Where the channel would send: the attribute it names, or the customer's own id where it names none."""
+    if channel is None:
+        return None
+    name = channel.capabilities.address
+    if not name:
+        return str(row.customer_id if hasattr(row, "customer_id") else row.id)
+    value = row.attributes.get(name)
+    return str(value) if value not in (None, "") else None

@@ -1,0 +1,292 @@
+"""What is deployed, ready to use: policy, types, segments, templates and plans, read from the store and kept until the next deploy.
+
+A deployment is immutable; `Deployments.current` notices a newer one inside the caller's transaction, so that every process decides by
+the same rules from the moment a deploy is committed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.authoring.expressions import Context, Expression, compile_expression, compile_value
+from engine.authoring.model_segments import InSegment, Segments, walk
+from engine.authoring.model_tracking import EventType, Tracking, convert, native
+from engine.authoring.templates import template_from_json
+from engine.authoring.types import Type
+from engine.core.incoming import Incoming
+from engine.core.plan import Plan, Send, plan_from_json, plan_to_json
+from engine.core.policy import Policy, policy_from_json
+from engine.core.wire import Json, canonical, load
+from engine.delivery.channel import Content
+from engine.delivery.render import Renderer
+from engine.store import deployments as store
+from engine.store.database import Connection, fetch
+
+
+class NothingDeployed(Exception):
+    """There is no deployment yet; the message says what to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What plans read of a customer beyond plain attributes: segments, computed attributes, the stage."""
+
+    segments: frozenset[str] = frozenset()
+    computed: frozenset[str] = frozenset()
+    stage: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(self.segments | other.segments, self.computed | other.computed, self.stage or other.stage)
+
+
+@dataclass(slots=True)
+class Deployment:
+    """One deployment. `plans`: the plan that each journey enrolls into now."""
+
+    id: int
+    policy: Policy
+    policy_hash: str
+    tracking: Tracking
+    segments: Segments
+    renderer: Renderer
+    templates: Mapping[tuple[str, str], str]
+    plans: Mapping[str, Plan]
+    _entries: dict[str, list[Plan]] = field(default_factory=dict)
+    _needs: dict[str, Needs] = field(default_factory=dict)
+    _events: dict[str, EventType | None] = field(default_factory=dict)
+    _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for plan in self.plans.values():
+            for entry in plan.entries:
+                name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
+                if name and plan not in self._entries.setdefault(name, []):
+                    self._entries[name].append(plan)
+
+    def expression(self, source: str) -> Expression:
+        """The compiled condition (cached by its text)."""
+        return compile_expression(source)
+
+    def values(self, written: Json, context: Context) -> Json:
+        """`written` with its `{{ }}` filled in."""
+        return compile_value(written).evaluate(context)
+
+    def entries_for(self, events: Iterable[str], journeys: Iterable[str]) -> list[Plan]:
+        """The plans that one of these events, or an enroll call for one of these journeys, can open; by name."""
+        names = [*events, *(f"api:{j}" for j in journeys)]
+        found = {p.journey: p for n in names for p in self._entries.get(n, ())}
+        return [found[j] for j in sorted(found)]
+
+    def admits(self, plan: Plan, at: datetime) -> bool:
+        """Whether the journey takes new people at `at`."""
+        if plan.status != "live":
+            return False
+        started = plan.starts is None or at >= datetime.fromisoformat(plan.starts)
+        return started and (plan.ends is None or at < datetime.fromisoformat(plan.ends))
+
+    def cares(self, event: str) -> bool:
+        """Whether any deployed plan looks at `event`."""
+        return any(event in p.events() for p in self.plans.values())
+
+    def sender(self, channel: str) -> Mapping[str, str]:
+        """Policy's sender of a channel."""
+        found = next((s.values for s in self.policy.senders if s.channel == channel), None)
+        return {k: str(v) for k, v in (found or {}).items()}
+
+    def checked(self, incoming: Incoming) -> tuple[Incoming, str]:
+        """The item with its values in their declared types, and why it can't be taken ("" if it can)."""
+        declared = self._event_type(incoming.name) if incoming.kind == "track" else None
+        if incoming.kind == "track" and declared is None and self.tracking.on_unknown == "quarantine":
+            return incoming, f"event {incoming.name!r} is not in tracking.yaml"
+        properties, wrong = _converted(declared.property if declared else None, incoming.properties)
+        traits, wrong_traits = _converted(self.tracking.attribute, incoming.traits)
+        missing = [n for n in (declared.required if declared else ()) if properties.get(n) is None]
+        problems = [*wrong, *wrong_traits, *(f"{n} is missing" for n in missing)]
+        if problems:
+            return incoming, f"{incoming.name or incoming.kind}: " + "; ".join(problems)
+        return _with(incoming, properties, traits), ""
+
+    def event_values(self, name: str, properties: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:
+        """An event as conditions see it: dates and moments as such, with `occurred_at` and `name`."""
+        values = {**properties, "occurred_at": at, "name": name}
+        for key, kind in self._dates_of(name):
+            if isinstance(values.get(key), str):
+                values[key] = native(kind, values[key])
+        return values
+
+    def attribute_values(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes as conditions see them."""
+        values = dict(attributes)
+        for name, kind in self.tracking.attributes:
+            if name in values and kind.kind not in ("string", "number", "integer", "boolean", "enum"):
+                values[name] = native(kind, values[name])
+        return values
+
+    def own_zone(self, attributes: Mapping[str, Any]) -> str | None:
+        """The customer's own time zone, None where none is known."""
+        zone = attributes.get("timezone")
+        return zone if isinstance(zone, str) and zone else None
+
+    def quiet_flags(self, person: Any, at: datetime) -> tuple[bool, ...]:
+        """For each of policy's quiet hours, whether its condition holds for this customer."""
+        rules = self.policy.quiet_hours
+        if not any(q.condition for q in rules):
+            return (True,) * len(rules)
+        zone = self.own_zone(person.attributes) or self.policy.timezone
+        context = Context(customer=self.attribute_values(person.attributes), now=at, zone=zone)
+        return tuple(q.condition is None or self.expression(q.condition).test(context) for q in rules)
+
+    def render(self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str) -> Content:
+        """The message's content. Raises RenderError."""
+        given = self.values(op.values, context) if op.values else {}
+        sender = self.sender(channel)
+        names = {
+            **(given if isinstance(given, dict) else {}),
+            "customer": context.customer,
+            "entry": context.entry,
+            "event": context.event,
+            "vars": context.vars,
+            "now": context.now,
+            "sender": sender,
+            "unsubscribe_url": unsubscribe_url,
+            "postal_address": sender.get("postal_address", ""),
+            "message": {"journey": plan.journey, "step": op.step, "topic": op.topic},
+        }
+        return self.renderer.render(channel, op.template, names, zone=context.zone, segments=context.segments)
+
+    def needs(self, *plans: Plan) -> Needs:
+        """What these plans and their templates read of a customer beyond attributes."""
+        needs = Needs()
+        for plan in plans:
+            if plan.hash not in self._needs:
+                self._needs[plan.hash] = self._needs_of(plan)
+            needs |= self._needs[plan.hash]
+        return needs
+
+    def _needs_of(self, plan: Plan) -> Needs:
+        """By name, in the plan's text and in its templates': naming too much costs a query, too little would be wrong."""
+        text = canonical(plan_to_json(plan)).decode()
+        for op in plan.ops:
+            if isinstance(op, Send):
+                text += "".join(self.templates.get((c, op.template), "") for c in op.channels)
+        words = set(re.findall(r"\w+", text))
+        segments = self._with_inner(n for n in self.segments.names() if n in words)
+        stage = "stage" in words
+        if stage:
+            segments = self.segments.names()
+        computed = frozenset(c.name for c in self.tracking.computed if c.name in words)
+        if segments:
+            inner = canonical(self.segments.to_json()).decode()
+            computed |= frozenset(c.name for c in self.tracking.computed if c.name in inner)
+        return Needs(frozenset(segments), computed, stage)
+
+    def _with_inner(self, names: Iterable[str]) -> set[str]:
+        """These segments and those that they refer to."""
+        found: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            segment = self.segments.get(name)
+            if name in found or segment is None:
+                continue
+            found.add(name)
+            todo += [part.name for part in walk(segment.condition) if isinstance(part, InSegment)]
+        return found
+
+    def _event_type(self, name: str) -> EventType | None:
+        if name not in self._events:
+            self._events[name] = self.tracking.event(name)
+        return self._events[name]
+
+    def _dates_of(self, name: str) -> tuple[tuple[str, Type], ...]:
+        if name not in self._dated:
+            declared = self._event_type(name)
+            plain = ("string", "number", "integer", "boolean", "enum")
+            self._dated[name] = tuple((k, t) for k, t in (declared.properties if declared else ()) if t.kind not in plain)
+        return self._dated[name]
+
+
+def _converted(kind_of: Any, values: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+    """Values in their declared types, and what doesn't fit."""
+    out: dict[str, Json] = {}
+    problems = []
+    for name, value in values.items():
+        declared = kind_of(name) if kind_of else None
+        out[name], problem = convert(declared, value) if declared is not None else (value, None)
+        if problem:
+            problems.append(f"{name} {problem}")
+    return out, problems
+
+
+def _with(incoming: Incoming, properties: Mapping[str, Json], traits: Mapping[str, Json]) -> Incoming:
+    if properties == incoming.properties and traits == incoming.traits:
+        return incoming
+    values = {name: getattr(incoming, name) for name in Incoming.__slots__}
+    return Incoming(**{**values, "properties": properties, "traits": traits})
+
+
+class Deployments:
+    """The newest deployment and every plan that was asked for, for one process."""
+
+    def __init__(self) -> None:
+        self._current: Deployment | None = None
+        self._plans: dict[str, Plan] = {}
+        self._last_send: dict[str, bool] = {}
+
+    async def current(self, c: Connection) -> Deployment:
+        """The deployment in force as this transaction sees it. Raises NothingDeployed."""
+        found = await fetch(c, "select max(id) from deployments")
+        newest = found[0][0]
+        if newest is None:
+            raise NothingDeployed("nothing is deployed yet: run `sojourn deploy`")
+        if self._current is None or self._current.id != newest:
+            self._current = await self._load(c)
+        return self._current
+
+    async def plan(self, c: Connection, plan_hash: str) -> Plan:
+        """A plan by hash. KeyError where none such was ever deployed."""
+        if plan_hash not in self._plans:
+            await self._load_plans(c, [plan_hash])
+        return self._plans[plan_hash]
+
+    async def plans_needed(self, c: Connection) -> list[Plan]:
+        """Every plan that is deployed or that somebody is still inside of."""
+        wanted = await store.needed_plans(c)
+        await self._load_plans(c, [h for h in wanted if h not in self._plans])
+        return [self._plans[h] for h in wanted if h in self._plans]
+
+    async def journeys(self, c: Connection) -> list[str]:
+        """The names of all journeys that were ever deployed."""
+        return [r[0] for r in await fetch(c, "select name from journeys")]
+
+    def reads_last_send(self, plan: Plan) -> bool:
+        """Whether the plan's text mentions `last_send`."""
+        if plan.hash not in self._last_send:
+            self._last_send[plan.hash] = b"last_send" in canonical(plan_to_json(plan))
+        return self._last_send[plan.hash]
+
+    async def _load_plans(self, c: Connection, hashes: list[str]) -> None:
+        for plan_hash, body in (await store.documents(c, hashes)).items():
+            self._plans[plan_hash] = plan_from_json(body)
+
+    async def _load(self, c: Connection) -> Deployment:
+        row = await store.newest(c)
+        assert row is not None
+        bodies = await store.documents(c, [row.policy, row.tracking, row.segments, row.templates])
+        await self._load_plans(c, [h for h in row.plans.values() if h not in self._plans])
+        templates = {(b["channel"], b["name"]): template_from_json(b) for b in bodies[row.templates]}
+        return Deployment(
+            id=row.id,
+            policy=policy_from_json(bodies[row.policy]),
+            policy_hash=row.policy,
+            tracking=load(Tracking, bodies[row.tracking]),
+            segments=load(Segments, bodies[row.segments]),
+            renderer=Renderer(templates),
+            templates={(b["channel"], b["name"]): canonical(b).decode() for b in bodies[row.templates]},
+            plans={name: self._plans[h] for name, h in row.plans.items()},
+        )
+

@@ -1,0 +1,129 @@
+"""One message on its way through `deliver`: what was asked for, what it became, and the ledger row it leads to.
+
+Mutable while one batch is worked on, and known to this floor only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.core.clock import add
+from engine.core.enrollment import Command, Outcome
+from engine.core.facts import Message, Verdict
+from engine.core.plan import Plan, Send
+from engine.core.policy import Policy
+from engine.core.wire import Json, dump
+from engine.delivery.channel import Content
+
+
+@dataclass(slots=True)
+class Draft:
+    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `outcome`: set when done."""
+
+    enrollment: int
+    command: Command
+    key: str
+    op: Send
+    plan: Plan
+    row: Any
+    zone: str
+    expires_at: datetime | None
+    content: Content | None = None
+    broken: str = ""
+    reserved: bool = False
+    address: str | None = None
+    consent_version: int = 0
+    verdict: Verdict | None = None
+    outcome: Outcome | None = None
+    tries: int = field(default=0)
+
+    @property
+    def customer(self) -> int:
+        """The customer's id."""
+        return int(self.row.customer_id)
+
+    def message(self) -> Message:
+        """What the gates look at."""
+        return Message(
+            journey=self.plan.journey,
+            step=self.op.step,
+            template=self.op.template,
+            channel=self.command.channel,
+            tier=self.op.tier,
+            planned_at=self.command.at,
+            topic=self.op.topic,
+            expires_at=self.expires_at,
+            window=self.op.window,
+            reserved=self.reserved,
+        )
+
+    def done(self, kind: Any, **values: Any) -> Outcome:
+        """Set and give the outcome for the core."""
+        c = self.command
+        self.outcome = Outcome(kind, c.op, c.visit, c.attempt, **values)
+        return self.outcome
+
+    def has_fallback(self) -> bool:
+        """Whether there is another channel to try."""
+        return self.command.attempt + 1 < len(self.op.channels)
+
+    def ledger_row(self, status: str, *, policy: str, now: datetime, **values: Json) -> dict[str, Any]:
+        """The row of `store.ledger.write`."""
+        return {
+            "key": self.key,
+            "enrollment_id": self.enrollment,
+            "customer_id": self.customer,
+            "journey": self.plan.journey,
+            "plan": self.plan.hash,
+            "step": self.op.step,
+            "attempt": self.command.attempt,
+            "template": self.op.template,
+            "template_hash": self.content.template_hash if self.content else "",
+            "channel": self.command.channel,
+            "topic": self.op.topic,
+            "tier": self.op.tier,
+            "status": status,
+            "reason": "",
+            "detail": "",
+            "planned_at": self.command.at,
+            "expires_at": self.expires_at,
+            "decided_at": now,
+            "slot_at": None,
+            "until": None,
+            "policy": policy,
+            "consent_version": self.consent_version,
+            **values,
+        }
+
+    def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:
+        """The row of `store.ledger.decided`."""
+        return {
+            "key": self.key,
+            "customer_id": self.customer,
+            "at": now,
+            "decision": verdict.decision,
+            "reason": verdict.reason,
+            "rule": verdict.rule,
+            "detail": verdict.detail,
+            "until": verdict.until,
+            "earliest": verdict.earliest,
+            "gates": gates_json(verdict),
+            "policy": policy,
+            "plan": self.plan.hash,
+            "consent_version": self.consent_version,
+        }
+
+
+def gates_json(verdict: Verdict) -> Json:
+    """Every gate's answer as [gate, answer, rule, detail, until], which `why` reads back."""
+    return [[g.gate, g.answer, g.rule, g.detail, dump(g.until)] for g in verdict.gates]
+
+
+def expiry(policy: Policy, op: Send, planned_at: datetime, zone: str) -> datetime | None:
+    """When the message is no longer worth sending: the step's `expires`, else its tier's. Source: semantics.md, gate 3."""
+    written = op.expires
+    if written is None:
+        written = next((t.expires for t in policy.tiers if t.name == op.tier), None)
+    return None if written is None else add(planned_at, written, zone)

@@ -1,0 +1,357 @@
+"""What one batch of events does to the people it concerns, in memory: the rules between reading and writing.
+
+No I/O: `door` reads before and writes after, while the customers' rows are locked. Source of the rules: semantics.md, "Events and inputs",
+"Enrollments", "Holds", "Consent".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.authoring.expressions import Context
+from engine.core.clock import add
+from engine.core.incoming import CHAIN_LIMIT, Incoming
+from engine.core.plan import Entry, Plan
+from engine.core.wire import Json, share
+from engine.delivery.deployment import Deployment
+from engine.delivery.people import People
+from engine.intake.watching import Watch, watches
+from engine.store.customers import LANES
+
+
+@dataclass(slots=True)
+class Hold:
+    """A hold that is open, or was opened in this batch (`id` None)."""
+
+    name: str
+    key: str
+    pause: tuple[str, ...]
+    opened_at: datetime
+    until: datetime
+    enrollment_id: int | None
+    id: int | None = None
+    closed_at: datetime | None = None
+
+    def row(self, customer: int) -> dict[str, Any]:
+        """The row of `store.customers.open_holds`."""
+        return {
+            "customer_id": customer,
+            "name": self.name,
+            "key": self.key,
+            "pause": list(self.pause),
+            "enrollment_id": self.enrollment_id,
+            "opened_at": self.opened_at,
+            "until": self.until,
+            "closed_at": self.closed_at,
+        }
+
+
+@dataclass(slots=True)
+class Inside:
+    """An enrollment as intake sees it. `begun`: its row to insert, where this batch began it. `status` "ended" with an open goal window."""
+
+    id: int
+    journey: str
+    plan: str
+    key: str
+    status: str
+    vars: Mapping[str, Any]
+    entry: Mapping[str, Any]
+    entered_at: datetime
+    goal_at: datetime | None
+    depth: int
+    begun: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, r: Any) -> Inside:
+        """From a row of `store.enrollments.of_customers`."""
+        entry = {**r.entry, "occurred_at": r.entry_at, "name": r.entry_name}
+        return cls(r.id, r.journey, r.plan, r.key, r.status, r.vars, entry, r.entered_at, r.goal_at, r.depth)
+
+
+@dataclass(slots=True)
+class Person:
+    """A locked customer."""
+
+    id: int
+    attributes: dict[str, Json]
+    erased: bool
+    enrollments: list[Inside] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class Happening:
+    """One batch. The lists at the end are what `door` writes."""
+
+    deployment: Deployment
+    plans: dict[str, Plan]
+    facts: People
+    people: dict[int, Person]
+    earlier: dict[tuple[int, str, str], Any]
+    ids: Iterator[int]
+    now: datetime
+    consents: list[dict[str, Any]] = field(default_factory=list)
+    suppressions: list[dict[str, Any]] = field(default_factory=list)
+    goals: list[dict[str, Any]] = field(default_factory=list)
+    ends: list[dict[str, Any]] = field(default_factory=list)
+    begun: list[dict[str, Any]] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
+
+    @staticmethod
+    def keys(plan: Plan, incoming: Incoming) -> list[str]:
+        """The enrollment keys that this event could open in `plan`."""
+        return sorted({_key(e, incoming) for e in plan.entries if _opens(e, plan, incoming)})
+
+    def take(self, person: Person, incoming: Incoming, event_id: int) -> list[int]:
+        """One event, in full. The enrollments that it started."""
+        at = min(incoming.occurred_at or self.now, self.now)
+        changed = self._profile(person, incoming)
+        self._feedback(person, incoming, at)
+        if incoming.history or person.erased:
+            return []
+        event = self.deployment.event_values(incoming.name, dict(incoming.properties), at)
+        self._holds(person, incoming, event, at)
+        for inside in list(person.enrollments):
+            self._look(person, inside, incoming.name, event, event_id, at, changed)
+        if incoming.depth > CHAIN_LIMIT:
+            return []
+        return self._enter(person, incoming, event, event_id, at)
+
+    def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
+        """Merge traits; the attributes whose value changed."""
+        if incoming.kind not in ("identify", "set") or person.erased:
+            return frozenset()
+        changed = {k for k, v in incoming.traits.items() if person.attributes.get(k) != v}
+        for name in changed:
+            value = incoming.traits[name]
+            if value is None:
+                person.attributes.pop(name, None)
+            else:
+                person.attributes[name] = value
+        person.changed = person.changed or bool(changed)
+        return frozenset(changed)
+
+    def _feedback(self, person: Person, incoming: Incoming, at: datetime) -> None:
+        """Consent statements, and addresses that must not be used again."""
+        p = incoming.properties
+        if incoming.name in ("consent_changed", "unsubscribed"):
+            state = "withdrawn" if incoming.name == "unsubscribed" else str(p.get("state") or "")
+            if state in ("granted", "withdrawn", "pending"):
+                self.consents.append(
+                    {
+                        "customer_id": person.id,
+                        "channel": str(p.get("channel") or "*"),
+                        "topic": p.get("topic"),
+                        "state": state,
+                        "source": p.get("source") or incoming.source,
+                        "wording": p.get("wording"),
+                        "at": at,
+                        "until": p.get("until"),
+                    }
+                )
+        hard = incoming.name == "message_complained" or (incoming.name == "message_bounced" and bool(p.get("hard")))
+        channel = str(p.get("channel") or "")
+        address = p.get("address") or person.attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
+        if hard and channel and address:
+            reason = "complaint" if incoming.name == "message_complained" else "hard_bounce"
+            self.suppressions.append(
+                {"customer_id": person.id, "channel": channel, "address": str(address), "reason": reason, "at": at}
+            )
+
+    def _holds(self, person: Person, incoming: Incoming, event: Mapping[str, Any], at: datetime) -> None:
+        """Holds that this event opens or closes. With a key, each opening needs its own closing."""
+        for rule in self.deployment.policy.holds:
+            if rule.opens is None:
+                continue
+            key = str(incoming.properties.get(rule.key, "")) if rule.key else ""
+            if incoming.name == rule.closes:
+                for hold in person.holds:
+                    if hold.name == rule.name and hold.key == key and hold.closed_at is None:
+                        hold.closed_at = self.now
+            if incoming.name == rule.opens and self._true(rule.where, self._context(person, None, event, at)):
+                zone = self.facts.zone(person.id, person.attributes)
+                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone), None))
+
+    def _look(
+        self,
+        person: Person,
+        inside: Inside,
+        name: str,
+        event: Mapping[str, Any],
+        event_id: int,
+        at: datetime,
+        changed: frozenset[str],
+    ) -> None:
+        """What this event means to one enrollment: an exit, a goal, waits that it satisfies, waits that follow an attribute."""
+        plan = self.plans[inside.plan]
+        index = watches(plan)
+        watched = (*index.by_event.get(name, ()), *index.always)
+        followed = sorted({n for attribute in changed for n in index.follows.get(attribute, ())})
+        if not watched and not followed:
+            return
+        matched: list[tuple[int, int]] = []
+        context = self._context(person, inside, event, at)
+        for watch in watched:
+            if watch.kind != "goal" and inside.status == "ended":
+                continue
+            if not self._satisfied(watch, plan, inside, event, context):
+                continue
+            if watch.kind == "exit":
+                self.leave(person, inside, watch.reason, event_id)
+                return
+            if watch.kind == "goal":
+                self._reach(person, inside, plan, context, at, event_id)
+            else:
+                matched.append((watch.op, watch.alternative))
+        if inside.status == "ended":
+            return
+        if matched:
+            self._input(inside, "event", at, event_id, matched)
+        if followed:
+            self._input(inside, "replan", at, event_id, [(n, 0) for n in followed])
+
+    def _satisfied(
+        self, watch: Watch, plan: Plan, inside: Inside, event: Mapping[str, Any], context: Context
+    ) -> bool:
+        if watch.correlate and plan.key and str(event.get(plan.key, "")) != inside.key:
+            return False
+        if watch.segment is not None:
+            return context.segments(watch.segment)
+        return self._true(watch.where, context)
+
+    def _reach(self, person: Person, inside: Inside, plan: Plan, context: Context, at: datetime, event_id: int) -> None:
+        """Count a goal, once per enrollment and only within its time."""
+        goal = plan.goal
+        if goal is None or inside.goal_at is not None:
+            return
+        zone = self.facts.zone(person.id, person.attributes)
+        if goal.within is not None and at > add(inside.entered_at, goal.within, zone):
+            return
+        value = self.deployment.expression(goal.value).evaluate(context) if goal.value else None
+        inside.goal_at = at
+        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        self.goals.append({"id": inside.id, "at": at, "value": number})
+        if goal.exit and inside.status != "ended":
+            self.leave(person, inside, "goal", event_id)
+
+    def leave(self, person: Person, inside: Inside, reason: str, event_id: int) -> None:
+        """End an enrollment at once; the cohort learns of it by an input."""
+        inside.status = "ended"
+        if inside.begun is not None:
+            inside.begun.update(ended_at=self.now, reason=reason)
+            for hold in person.holds:
+                if hold.enrollment_id == inside.id and hold.closed_at is None:
+                    hold.closed_at = self.now
+        else:
+            self.ends.append({"id": inside.id, "reason": reason, "at": self.now})
+        self._input(inside, "exit", self.now, event_id, [], reason)
+
+    def _input(
+        self, inside: Inside, kind: str, at: datetime, event_id: int, matched: list[tuple[int, int]], reason: str = ""
+    ) -> None:
+        self.inputs.append(
+            {"enrollment_id": inside.id, "kind": kind, "at": at, "event_id": event_id, "matched": matched, "reason": reason}
+        )
+
+    def _enter(self, person: Person, incoming: Incoming, event: Mapping[str, Any], event_id: int, at: datetime) -> list[int]:
+        """The journeys that this event opens for this person."""
+        started = []
+        for plan in self.deployment.entries_for({incoming.name}, {incoming.journey} if incoming.kind == "enroll" else set()):
+            for entry in plan.entries:
+                if not _opens(entry, plan, incoming) or not self.deployment.admits(plan, at):
+                    continue
+                context = Context(
+                    customer=self.facts.customer(person.id, person.attributes),
+                    now=at,
+                    entry=event,
+                    event=event,
+                    segments=self.facts.segments(person.id),
+                    zone=self.facts.zone(person.id, person.attributes),
+                )
+                if not self._true(entry.where, context) or not self._true(entry.condition, context):
+                    continue
+                begun = self._begin(person, plan, entry, incoming, event, event_id, at)
+                if begun is not None:
+                    started.append(begun)
+                break
+        return started
+
+    def _begin(
+        self, person: Person, plan: Plan, entry: Entry, incoming: Incoming, event: Mapping[str, Any], event_id: int, at: datetime
+    ) -> int | None:
+        """Enroll unless `again` or `while_active` says no. At most one live enrollment per customer, journey and key."""
+        key = _key(entry, incoming)
+        if entry.key and not key:
+            return None
+        slot = (person.id, plan.journey, key)
+        before = self.earlier.get(slot)
+        last, number = self.last.get(slot, (before.entered_at, before.number) if before is not None else (None, -1))
+        zone = self.facts.zone(person.id, person.attributes)
+        live = [i for i in person.enrollments if i.journey == plan.journey and i.key == key and i.status != "ended"]
+        if live and entry.while_active == "ignore":
+            return None
+        if not live and last is not None:
+            if entry.again == "never":
+                return None
+            if entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone):
+                return None
+        if live and entry.while_active == "restart":
+            for inside in live:
+                self.leave(person, inside, "restarted", event_id)
+        number = number + 1 if live and entry.while_active == "parallel" else max(number, 0)
+        enrollment = next(self.ids)
+        within = plan.goal.within if plan.goal else None
+        row = {
+            "id": enrollment,
+            "customer_id": person.id,
+            "journey": plan.journey,
+            "plan": plan.hash,
+            "key": key,
+            "number": number,
+            "holdout": plan.holdout > 0 and share(f"journey/{plan.journey}", str(person.id)) < plan.holdout,
+            "depth": incoming.depth,
+            "entry_event": event_id,
+            "entered_at": at,
+            "goal_until": add(at, within, zone) if within is not None else None,
+            "lane": person.id % LANES,
+        }
+        self.begun.append(row)
+        self.last[slot] = (at, number)
+        self.plans[plan.hash] = plan
+        person.enrollments.append(
+            Inside(enrollment, plan.journey, plan.hash, key, "live", {}, event, at, None, incoming.depth, row)
+        )
+        for rule in self.deployment.policy.holds:
+            if rule.while_in == plan.journey:
+                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone), enrollment))
+        return enrollment
+
+    def _context(self, person: Person, inside: Inside | None, event: Mapping[str, Any], at: datetime) -> Context:
+        return Context(
+            customer=self.facts.customer(person.id, person.attributes),
+            now=at,
+            entry=None if inside is None else self.deployment.event_values(inside.entry.get("name", ""), inside.entry, inside.entered_at),
+            event=event,
+            vars={} if inside is None else inside.vars,
+            segments=self.facts.segments(person.id),
+            zone=self.facts.zone(person.id, person.attributes),
+        )
+
+    def _true(self, source: str | None, context: Context) -> bool:
+        return source is None or self.deployment.expression(source).test(context)
+
+
+def _opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:
+    if incoming.kind == "enroll":
+        return entry.kind == "api" and plan.journey == incoming.journey
+    return entry.kind == "event" and entry.event == incoming.name
+
+
+def _key(entry: Entry, incoming: Incoming) -> str:
+    return str(incoming.properties.get(entry.key, "")) if entry.key else ""
