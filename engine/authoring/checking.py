@@ -1,8 +1,8 @@
 """Types of expressions: what is wrong with a condition before anybody is enrolled. `findings.py` says what goes together.
 
-Findings never stop at the first. Codes: SJ210 unknown name, SJ211 unknown property, SJ212 unknown segment, SJ213 not
-available here; SJ310 not in the enum, SJ311 no condition, SJ312 can't be compared, SJ313 optional in an ordered comparison
-(warning), SJ314 can't be calculated, SJ315 of the wrong type for its place.
+Findings never stop at the first. Codes: SJ230 unknown name, SJ231 unknown property, SJ212 unknown segment, SJ232 not
+available here; SJ330 not in the enum, SJ331 no condition, SJ332 can't be compared, SJ333 optional in an ordered comparison
+(warning), SJ334 can't be calculated, SJ335 of the wrong type for its place.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Checker:
         elif expect != "any" and found.kind != "any" and found.kind not in _EXPECTED[expect]:
             wanted = {"moment": "a date or a moment", "number": "a number", "text": "a text"}[expect]
             hint = "declare it as date or datetime in tracking.yaml" if expect == "moment" and found.kind == "string" else ""
-            self.say("SJ315", node, f"this is {described(found)}, and {wanted} is needed here", hint)
+            self.say("SJ335", node, f"this is {described(found)}, and {wanted} is needed here", hint)
 
     def condition(self, node: nodes.Node, found: Type, other: nodes.Node | None = None) -> None:
         """Records where a part of a condition isn't true or false."""
@@ -128,7 +128,7 @@ class Checker:
             hint = f"compare it: `{path_of(node) or 'x'} > 0`"
         else:
             hint = f"ask something about it: `{path_of(node) or 'x'} is not none`"
-        self.say("SJ311", node, f"this is {described(found)}, not a condition", hint)
+        self.say("SJ331", node, f"this is {described(found)}, not a condition", hint)
 
     def infer(self, node: nodes.Node | None) -> Type:
         """The type of a node; ANY where nothing is known."""
@@ -174,10 +174,10 @@ class Checker:
         if (found := self.scope.names.get(node.name)) is not None:
             return found
         if (reason := self.scope.absent.get(node.name)) is not None:
-            self.say("SJ213", node, f"`{node.name}` is not available here: {reason}")
+            self.say("SJ232", node, f"`{node.name}` is not available here: {reason}")
         else:
             hint = nearest(node.name, self.scope.names) or unknown_hint(node.name)
-            self.say("SJ210", node, f"`{node.name}` is not known here", hint)
+            self.say("SJ230", node, f"`{node.name}` is not known here", hint)
         return ANY
 
     def property(self, node: nodes.Getattr | nodes.Getitem) -> Type:
@@ -194,11 +194,11 @@ class Checker:
         owner = path_of(node.node)
         if holder.kind not in ("object", "any"):
             hint = f"did you mean `{owner}[0].{name}`, or `any_item`?" if holder.kind == "list" else ""
-            self.say("SJ211", node, f"`{owner}` is {described(holder)} and has no properties", hint, text=name)
+            self.say("SJ231", node, f"`{owner}` is {described(holder)} and has no properties", hint, text=name)
             return ANY
         if (found := holder.field(name)) is None:
             known = [n for n, _ in holder.fields]
-            self.say("SJ211", node, f"`{owner}` has no `{name}`", nearest(name, known) or known_words(known), text=name)
+            self.say("SJ231", node, f"`{owner}` has no `{name}`", nearest(name, known) or known_words(known), text=name)
             return ANY
         return found
 
@@ -220,11 +220,11 @@ class Checker:
             if enum.kind == "enum" and isinstance(word, nodes.Const) and isinstance(word.value, str):
                 if word.value not in enum.values:
                     hint = nearest(word.value, enum.values) or f"it is one of {', '.join(enum.values)}"
-                    self.say("SJ310", word, f"{quoted(word.value)} is not one of its values", hint)
+                    self.say("SJ330", word, f"{quoted(word.value)} is not one of its values", hint)
                 return
         if not comparable(one, left, other, right):
             self.say(
-                "SJ312",
+                "SJ332",
                 one,
                 f"`{sign}` compares {described(left)} with {described(right)}, which are never equal",
                 mend(left, right, other),
@@ -237,20 +237,20 @@ class Checker:
                     self.equality(one, left, item, constant_type(item.value), "in")
         elif right.kind == "list" and right.item is not None:
             if not comparable(one, left, holder, right.item):
-                self.say("SJ312", one, f"{described(left)} is never in a list of {right.item.describe()}")
+                self.say("SJ332", one, f"{described(left)} is never in a list of {right.item.describe()}")
         elif right.kind not in ("list", "any", "object", *WORDS):
-            self.say("SJ312", holder, f"`in` needs a list, and this is {described(right)}", "to compare, write `==`")
+            self.say("SJ332", holder, f"`in` needs a list, and this is {described(right)}", "to compare, write `==`")
 
     def order(self, one: nodes.Node, left: Type, other: nodes.Node, right: Type, sign: str) -> None:
         ordered_kinds = (*NUMBERS, *DATES, "string", "any")
         if not comparable(one, left, other, right) or not {left.kind, right.kind} <= set(ordered_kinds):
-            self.say("SJ312", one, f"`{sign}` can't compare {described(left)} with {described(right)}", mend(left, right, other))
+            self.say("SJ332", one, f"`{sign}` can't compare {described(left)} with {described(right)}", mend(left, right, other))
             return
         for node, found in ((one, left), (other, right)):
             path = path_of(node)
             if found.optional and found.kind != "any" and path and path not in self.guarded and not self.lenient:
                 hint = f"say what then: `{path} | default(…)`, or `{path} is none`"
-                self.say("SJ313", node, f"`{path}` may be missing; then this is false", hint, level="warning")
+                self.say("SJ333", node, f"`{path}` may be missing; then this is false", hint, level="warning")
 
     def filter(self, node: nodes.Filter) -> Type:
         inner = self.infer(node.node)
@@ -277,10 +277,10 @@ class Checker:
                 hint = nearest(str(word.value), self.scope.segments) or known_words(sorted(self.scope.segments))
                 self.say("SJ212", word, f"there is no segment {quoted(word.value)}", hint)
         if name == "any_item" and args[0].kind not in ("list", "any"):
-            self.say("SJ314", node.args[0], f"`any_item` needs a list, and this is {described(args[0])}")
+            self.say("SJ334", node.args[0], f"`any_item` needs a list, and this is {described(args[0])}")
         if name in ("days", "hours"):
             if args[0].kind not in ("any", *NUMBERS):
-                self.say("SJ314", node.args[0], f"`{name}` needs a number, and this is {described(args[0])}")
+                self.say("SJ334", node.args[0], f"`{name}` needs a number, and this is {described(args[0])}")
             return replace(ANY, optional=args[0].optional)
         return BOOLEAN if name in ("segment", "any_item") else ANY
 
@@ -300,5 +300,5 @@ class Checker:
         if isinstance(node, nodes.Sub) and left.kind in DATES and right.kind in DATES:
             return replace(ANY, optional=optional)
         hint = "write `+ days(3)`" if left.kind in DATES and right.kind in NUMBERS else "to join texts, write `~`"
-        self.say("SJ314", node.left, f"{described(left)} and {described(right)} can't be calculated with", hint)
+        self.say("SJ334", node.left, f"{described(left)} and {described(right)} can't be calculated with", hint)
         return ANY

@@ -72,7 +72,7 @@ class Compiler:
 
     def name(self, node: nodes.Name) -> Eval:
         """The closure of a name. Raises ExpressionError on one that isn't known."""
-        raise ExpressionError(f"`{node.name}` is not known", node.lineno, code="SJ210")
+        raise ExpressionError(f"`{node.name}` is not known", node.lineno, code="SJ230")
 
     def special_call(self, node: nodes.Call, name: str) -> Eval | None:
         """The closure of a function that only this kind of text has; None where it has none such."""
@@ -193,7 +193,7 @@ class Compiler:
     def filter(self, node: nodes.Filter) -> Eval:
         found = filters.FILTERS.get(node.name)
         if found is None:
-            raise ExpressionError(f"there is no filter `{node.name}`", node.lineno, nearest(node.name, filters.FILTERS), "SJ214")
+            raise ExpressionError(f"there is no filter `{node.name}`", node.lineno, nearest(node.name, filters.FILTERS), "SJ233")
         if node.node is None or node.dyn_args or node.dyn_kwargs:
             raise ExpressionError(f"`{node.name}` can't be used like this", node.lineno)
         keywords = cast("list[nodes.Keyword]", node.kwargs)
@@ -217,7 +217,7 @@ class Compiler:
     def test(self, node: nodes.Test) -> Eval:
         found = filters.TESTS.get(node.name)
         if found is None:
-            raise ExpressionError(f"there is no test `is {node.name}`", node.lineno, nearest(node.name, filters.TESTS), "SJ214")
+            raise ExpressionError(f"there is no test `is {node.name}`", node.lineno, nearest(node.name, filters.TESTS), "SJ233")
         if node.args or node.kwargs or node.dyn_args or node.dyn_kwargs:
             raise ExpressionError(f"`is {node.name}` takes no arguments", node.lineno)
         inner = self.compile(node.node)
@@ -236,7 +236,7 @@ class Compiler:
             return special
         if name not in FUNCTIONS:
             hint = "write `now` without brackets" if name == "now" else nearest(name, FUNCTIONS)
-            raise ExpressionError(f"there is no function `{name}`", node.node.lineno, hint, "SJ214")
+            raise ExpressionError(f"there is no function `{name}`", node.node.lineno, hint, "SJ233")
         if len(node.args) != FUNCTIONS[name]:
             raise ExpressionError(f"`{name}` takes {FUNCTIONS[name]} argument(s), not {len(node.args)}", node.node.lineno)
         return self.function(name, node)

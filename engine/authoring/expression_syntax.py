@@ -29,9 +29,9 @@ MAX_DEPTH = 150
 class ExpressionError(ValueError):
     """The author's fault: `message` says what is wrong, `offset` where (characters from the start), `hint` how to mend it.
 
-    `code`: SJ130 syntax, SJ214 a name, filter or function that isn't known, SJ131 a result too large to be meant."""
+    `code`: SJ120 syntax, SJ233 a name, filter or function that isn't known, SJ121 a result too large to be meant."""
 
-    def __init__(self, message: str, offset: int = 0, hint: str = "", code: str = "SJ130") -> None:
+    def __init__(self, message: str, offset: int = 0, hint: str = "", code: str = "SJ120") -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset

@@ -105,7 +105,7 @@ class _Conditions(Compiler):
 
     def name(self, node: nodes.Name) -> Eval:
         if node.name not in NAMES:
-            raise ExpressionError(f"`{node.name}` is not known here", node.lineno, unknown_hint(node.name), "SJ210")
+            raise ExpressionError(f"`{node.name}` is not known here", node.lineno, unknown_hint(node.name), "SJ230")
         return attrgetter(node.name)
 
     def getattr(self, node: nodes.Getattr) -> Eval:

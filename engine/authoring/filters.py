@@ -120,7 +120,7 @@ def _replace(value: object, zone: str, old: object, new: object) -> object:
         return None
     text, was, becomes = text_of(value, zone), text_of(old, zone), text_of(new, zone)
     if len(text) + text.count(was) * (len(becomes) - len(was)) > MAX_TEXT:
-        raise ExpressionError(f"the text is longer than {MAX_TEXT} characters", code="SJ131")
+        raise ExpressionError(f"the text is longer than {MAX_TEXT} characters", code="SJ121")
     return text.replace(was, becomes)
 
 

@@ -205,12 +205,12 @@ def arithmetic(operator: str, left: object, right: object) -> object:
             return None
         return number(a / b if operator == "/" else a // b if operator == "//" else a % b)
     except OverflowError:
-        raise ExpressionError(f"the result of `{operator}` is too large", code="SJ131") from None
+        raise ExpressionError(f"the result of `{operator}` is too large", code="SJ121") from None
 
 
 def _power(base: float, exponent: float) -> object:
     if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
-        raise ExpressionError("the result of `**` is too large", code="SJ131")
+        raise ExpressionError("the result of `**` is too large", code="SJ121")
     if base == 0 and exponent < 0:
         return None
     return base**exponent
@@ -222,7 +222,7 @@ def number(value: object) -> object:
         return value if math.isfinite(value) else None
     if isinstance(value, int):
         if value.bit_length() > MAX_BITS:
-            raise ExpressionError("the number is too large", code="SJ131")
+            raise ExpressionError("the number is too large", code="SJ121")
         return value
     return None  # the root of a negative number
 
@@ -230,14 +230,14 @@ def number(value: object) -> object:
 def joined(parts: list[str]) -> str:
     """The parts as one text. Raises ExpressionError where it is too long."""
     if sum(map(len, parts)) > MAX_TEXT:
-        raise ExpressionError(f"the text is longer than {MAX_TEXT} characters", code="SJ131")
+        raise ExpressionError(f"the text is longer than {MAX_TEXT} characters", code="SJ121")
     return "".join(parts)
 
 
 def bounded(items: list[object]) -> list[object]:
     """The same list. Raises ExpressionError where it is too long."""
     if len(items) > MAX_ITEMS:
-        raise ExpressionError(f"the list has more than {MAX_ITEMS} items", code="SJ131")
+        raise ExpressionError(f"the list has more than {MAX_ITEMS} items", code="SJ121")
     return items
 
 

@@ -27,7 +27,7 @@ Run = Callable[["Page"], None]
 class TemplateError(ExpressionError):
     """A template is wrong, or asks for too much: `file` and `offset` say where."""
 
-    def __init__(self, message: str, file: str, offset: int, hint: str = "", code: str = "SJ130") -> None:
+    def __init__(self, message: str, file: str, offset: int, hint: str = "", code: str = "SJ120") -> None:
         super().__init__(message, offset, hint, code)
         self.file = file
 

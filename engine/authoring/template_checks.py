@@ -1,7 +1,7 @@
 """What is wrong with a message template before it is deployed: syntax, names nobody gives it, a missing subject or way out.
 
-Codes: SJ130 syntax; SJ21x names as in `checking`; SJ220 no subject, SJ221 no unsubscribe link, SJ222 no postal address,
-SJ223 no body; SJ31x types as in `checking`, in templates only where a comparison can never hold.
+Codes: SJ120 syntax; SJ23x names as in `checking`; SJ240 no subject, SJ241 no unsubscribe link, SJ242 no postal address,
+SJ243 no body; SJ33x types as in `checking`, in templates only where a comparison can never hold.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def _check_whole(template: Template, marketing: bool) -> list[Problem]:
     main = next(iter(template.parts.values()), Source(f"templates/{template.channel}/{template.name}", 0, ""))
     found: list[tuple[str, str, str]] = []
     if not template.parts:
-        found.append(("SJ223", "this message has no body", "write a .html or a .txt file"))
+        found.append(("SJ243", "this message has no body", "write a .html or a .txt file"))
     if template.channel == "email":
         if not template.fields.get("subject", main).text.strip() or "subject" not in template.fields:
-            found.append(("SJ220", "this e-mail has no subject", "begin the file with `---`, `subject: …`, `---`"))
+            found.append(("SJ240", "this e-mail has no subject", "begin the file with `---`, `subject: …`, `---`"))
         read = reads(template)
         if marketing and "unsubscribe_url" not in read:
-            found.append(("SJ221", "this e-mail has no unsubscribe link", 'add <a href="{{ unsubscribe_url }}">Unsubscribe</a>'))
+            found.append(("SJ241", "this e-mail has no unsubscribe link", 'add <a href="{{ unsubscribe_url }}">Unsubscribe</a>'))
         if marketing and not {"postal_address", "sender"} & read:
-            found.append(("SJ222", "this e-mail doesn't say where the sender lives", "add {{ postal_address }}"))
+            found.append(("SJ242", "this e-mail doesn't say where the sender lives", "add {{ postal_address }}"))
     return [Problem(main.file, min(main.line, 1), 1, code, 1, message, hint) for code, message, hint in found]
 
 

@@ -88,7 +88,7 @@ def load_templates(folder: Path, shown: str = "templates") -> tuple[dict[tuple[s
             continue
         if extension not in PARTS:
             hint = "the parts of a message are .html, .txt and .json"
-            problems.append(Problem(f"{shown}/{path}", 0, 0, "SJ121", 0, f"a template can't end in .{extension}", hint))
+            problems.append(Problem(f"{shown}/{path}", 0, 0, "SJ123", 0, f"a template can't end in .{extension}", hint))
             continue
         found.setdefault((channel, name), {})[extension] = path
     return {key: _template(*key, parts, texts, shown, problems) for key, parts in sorted(found.items())}, problems
@@ -139,20 +139,20 @@ def _front_matter(file: str, text: str, problems: list[Problem]) -> tuple[dict[s
     if front is None:
         if text.startswith("---\n"):
             hint = "a line of three dashes ends it"
-            problems.append(Problem(file, 1, 1, "SJ120", 3, "the front matter has no end", hint, text="---"))
+            problems.append(Problem(file, 1, 1, "SJ122", 3, "the front matter has no end", hint, text="---"))
         return {}, Source(file, 1, text)
     body = Source(file, front.group(0).count("\n") + 1, text[front.end() :])
     # An empty line stands in for the first `---`, so that the lines count as in the file.
     document = read("\n" + front[1], file)
     problems.extend(document.problems)
     if document.root is not None and not isinstance(document.root, Map):
-        problems.append(document.problem("SJ120", document.root, "front matter holds fields", "write `subject: …`"))
+        problems.append(document.problem("SJ122", document.root, "front matter holds fields", "write `subject: …`"))
     fields: dict[str, Source] = {}
     for key, value in document.root.entries if isinstance(document.root, Map) else ():
         if isinstance(value, Text):
             fields[key.value] = Source(file, value.line, value.value, value.column - 1 + max(value.lead, 0))
         else:
-            problems.append(document.problem("SJ120", key, f"`{key.value}` must be a text"))
+            problems.append(document.problem("SJ122", key, f"`{key.value}` must be a text"))
     return fields, body
 
 
