@@ -113,7 +113,7 @@ def _calendar(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
     words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, start, case)}"
     if counted >= rule.limit:
         until = goes_at(case, end)
-        detail = f"{words}{_set_aside(aside)}; the message goes at {tell_moment(until, case.zone)}."
+        detail = f"{words}{_set_aside(aside)}; the message goes on {tell_moment(until, case.zone)}."
         return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
     if case.message.planned_at < start:
         return _begun(case, rule, per, start, now, taken) or words
@@ -130,7 +130,7 @@ def _begun(
     if counted < rule.limit or now >= until:
         return None
     words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, before, case)}"
-    return GateAnswer("cap", "defer", rule.name, f"{words}; the message goes at {tell_moment(until, case.zone)}.", until)
+    return GateAnswer("cap", "defer", rule.name, f"{words}; the message goes on {tell_moment(until, case.zone)}.", until)
 
 
 def _within(per: Literal["day", "week", "month"], start: datetime, case: Case) -> str:

@@ -50,5 +50,5 @@ def _end(each: HoldFact) -> datetime:
 def _tell(case: Case, each: HoldFact, end: datetime, free: datetime, is_open: bool) -> str:
     goes = tell_moment(free, case.zone)
     if is_open:
-        return f"{each.name} pauses {case.message.tier}, at most until {tell_moment(end, case.zone)}; the message goes at {goes}."
-    return f"{each.name} paused {case.message.tier} until {tell_moment(end, case.zone)}; the message goes at {goes}."
+        return f"{each.name} pauses {case.message.tier}, at most until {tell_moment(end, case.zone)}; the message goes on {goes}."
+    return f"{each.name} paused {case.message.tier} until {tell_moment(end, case.zone)}; the message goes on {goes}."

@@ -1,0 +1,100 @@
+"""Gate 6 as a table: what was said, when and how broadly, and what it means for a message about offers by e-mail."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+
+from engine.core.facts import ConsentFact
+from engine.core.governance import decide
+from engine.core.policy import ConsentRule
+from tests.core.governing import NOON, SOFT, facts, message, policy
+
+State = Literal["granted", "withdrawn", "pending"]
+
+
+def said(day: int, channel: str, topic: str | None, state: State, until: datetime | None = None, version: int = 0) -> ConsentFact:
+    """A statement made `day` days before noon."""
+    return ConsentFact(channel, topic, state, NOON - timedelta(days=day), until=until, version=version)
+
+
+OVER = NOON
+LASTING = NOON + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([], ("drop", "none")),
+        ([said(9, "email", "offers", "granted")], ("pass", "granted")),
+        ([said(9, "email", None, "granted")], ("pass", "granted")),
+        ([said(9, "*", None, "granted")], ("pass", "granted")),
+        ([said(9, "*", "offers", "granted")], ("pass", "granted")),
+        ([said(9, "email", "newsletter", "granted")], ("drop", "none")),
+        ([said(9, "sms", None, "granted")], ("drop", "none")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "granted")], ("pass", "granted")),
+        ([said(8, "email", "offers", "withdrawn"), said(9, "email", "offers", "granted")], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", None, "withdrawn")], ("drop", "withdrawn")),
+        ([said(9, "email", None, "withdrawn"), said(8, "email", "offers", "granted")], ("drop", "withdrawn")),
+        ([said(9, "*", None, "withdrawn"), said(8, "email", None, "granted")], ("drop", "withdrawn")),
+        ([said(9, "*", None, "withdrawn"), said(8, "*", None, "granted")], ("pass", "granted")),
+        ([said(9, "email", None, "withdrawn"), said(8, "email", None, "granted")], ("pass", "granted")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", None, "granted")], ("pass", "granted")),
+        ([said(9, "email", None, "granted"), said(8, "email", "offers", "withdrawn")], ("drop", "withdrawn")),
+        ([said(9, "email", None, "granted"), said(8, "email", "newsletter", "withdrawn")], ("pass", "granted")),
+        ([said(9, "email", None, "granted"), said(8, "sms", None, "withdrawn")], ("pass", "granted")),
+        ([said(9, "email", "offers", "pending")], ("drop", "pending")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "pending")], ("drop", "pending")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "pending")], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "granted", OVER)], ("drop", "ended")),
+        ([said(9, "email", "offers", "granted", LASTING)], ("pass", "granted")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "granted", OVER)], ("drop", "withdrawn")),
+        (
+            [said(9, "email", "offers", "granted", version=1), said(9, "email", "offers", "withdrawn", version=2)],
+            ("drop", "withdrawn"),
+        ),
+    ],
+)
+def test_what_was_said_decides(told: list[ConsentFact], expected: tuple[str, str]) -> None:
+    """The latest wins; a global withdrawal wins over topics until a grant as broad; pending is none; `until` ends a grant."""
+    gate = decide(policy(), facts(consents=tuple(told)), message(), NOON).gates[6]
+    assert ("consent", *expected) == (gate.gate, gate.answer, gate.rule)
+    reordered = decide(policy(), facts(consents=tuple(reversed(told))), message(), NOON).gates[6]
+    assert gate == reordered
+
+
+SOFT_EMAIL = ConsentRule("email", soft=SOFT)
+BOUGHT = (("email", NOON - timedelta(days=1)),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "known", "changed", "expected"),
+    [
+        (ConsentRule("email", default="granted"), {}, {}, ("pass", "default")),
+        (ConsentRule("email", default="granted"), {}, {"topic": None}, ("pass", "default")),
+        (ConsentRule("sms", default="granted"), {}, {}, ("drop", "none")),
+        (
+            ConsentRule("email", default="granted"),
+            {"consents": (said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "pending"))},
+            {},
+            ("drop", "withdrawn"),
+        ),
+        (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {}, ("pass", "soft")),
+        (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {"topic": "newsletter"}, ("drop", "none")),
+        (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {"topic": None}, ("drop", "none")),
+        (SOFT_EMAIL, {}, {}, ("drop", "none")),
+        (SOFT_EMAIL, {"soft_opt_in_at": (("sms", NOON),)}, {}, ("drop", "none")),
+        (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT, "consents": (said(9, "email", None, "withdrawn"),)}, {}, ("drop", "withdrawn")),
+        (SOFT_EMAIL, {"consents": (said(9, "email", "offers", "granted"),)}, {"topic": None}, ("drop", "none")),
+        (SOFT_EMAIL, {"consents": (said(9, "email", None, "granted"),)}, {"topic": None}, ("pass", "granted")),
+        (SOFT_EMAIL, {}, {"tier": "transactional"}, ("skip", "")),
+    ],
+)
+def test_what_holds_where_nobody_said_anything(
+    rule: ConsentRule, known: dict[str, Any], changed: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """Soft opt-in holds for its topics and its channel; a default grants; a message without topic needs the whole channel."""
+    verdict = decide(policy(consent=(rule,)), facts(**{"consents": ()} | known), message(**changed), NOON)
+    assert expected == (verdict.gates[6].answer, verdict.gates[6].rule)
