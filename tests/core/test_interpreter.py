@@ -115,7 +115,7 @@ def test_a_wake_before_its_time_is_ignored() -> None:
 def test_a_moment_that_is_over_still_waits_for_its_wake() -> None:
     """A sleep into the past ends at the step's own start: time doesn't go back."""
     member = Passage(wait(), ACT).begin().answer("sleep", until=after(days=-1))
-    assert "waiting" == member.state.status
+    assert ("waiting", NOON) == (member.state.status, member.state.wake)
     assert NOON == member.wake(NOON).ask.at
 
 

@@ -159,3 +159,38 @@ def test_a_choice_that_the_wait_does_not_have_raises() -> None:
     """An outcome that names an alternative that isn't there is a bug, not a place."""
     with pytest.raises(ValueError, match="no alternative 3"):
         Passage(wait_for(1, on_timeout=2), WON, LOST).begin().answer("took", seq=5, choice=3)
+
+
+def test_an_early_event_during_the_waits_own_evaluation_counts() -> None:
+    """A clock that runs behind doesn't matter once the step has been reached: the event counts from the step's start."""
+    member = Passage(wait_for(1, on_timeout=2, since="step"), WON, LOST).begin()
+    assert NOON == member.event(5, after(minutes=-1), (0, 0)).answer("sleep", until=DEADLINE).ask.at
+
+
+def test_an_event_during_a_deferral_is_held() -> None:
+    """While a send waits to be tried again its outcome is open: a click may already be there."""
+    send = Send("hello", ("email",), "t", "lifecycle")
+    member = Passage(send, wait_for(2, on_timeout=3, since="step"), WON, LOST).begin().answer("again", until=after(hours=1))
+    member.event(5, after(minutes=30), (1, 0)).wake(after(hours=1)).answer("next", at=after(minutes=30))
+    assert Command("act", 2, 0, 0, after(minutes=30), event=5) == member.answer("sleep", until=DEADLINE).ask
+
+
+def test_a_deadline_that_moved_is_waited_for_afresh() -> None:
+    """A confirmation that finds a later deadline sleeps on; the next one is asked for at the new deadline."""
+    member = waiting().wake(DEADLINE).answer("sleep", until=after(days=20))
+    assert (False, None, after(days=20)) == (member.state.confirm, member.state.deadline, member.state.wake)
+    assert after(days=20) == member.wake(after(days=20)).answer("timeout").ask.at
+
+
+def test_the_wait_behind_a_timeout_is_not_a_confirmation() -> None:
+    """Each wait_for asks first where it stands, then confirms its own deadline."""
+    member = Passage(wait_for(1, on_timeout=1), wait_for(2, on_timeout=2, step="g"), WON).begin()
+    member.answer("sleep", until=DEADLINE).wake(DEADLINE).answer("timeout")
+    assert Command("evaluate", 1, 0, 0, DEADLINE) == member.ask
+
+
+def test_an_attribute_that_changed_after_the_wait_was_over_does_not_replan_it() -> None:
+    """The wait is logically over; the wake that is on its way decides."""
+    member = Passage(wait(), WON).begin().answer("sleep", until=DEADLINE)
+    member.give(Input(5, DEADLINE + TICK, "replan", ((0, 0),)))
+    assert ("waiting", (), DEADLINE) == (member.state.status, member.asked, member.state.wake)
