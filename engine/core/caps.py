@@ -73,7 +73,7 @@ def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
 def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
     length = rule.rolling or clock.Duration()
     taken, aside = _used(case, rule)
-    slots = sorted((at, _leaves(at, length)) for at in taken + aside)
+    slots = sorted([(at, _leaves(at, length)) for at in taken + aside])
     counted = _peak(slots, now, length)
     words = f"{rule.name}: {counted} of {rule.limit} used within {clock.format_duration(length)}"
     if counted < rule.limit:
@@ -99,7 +99,7 @@ def _peak(slots: list[tuple[datetime, datetime]], now: datetime, length: Duratio
     # The most slots in any one window that a message sent at `now` would be in. Windows are open at their beginning:
     # a slot exactly as old as the window no longer counts.
     if not slots or slots[-1][0] <= now:
-        return sum(end > now for _, end in slots)
+        return len([end for _, end in slots if end > now])
     last = _leaves(now, length)
     ends = [now, *(at for at, _ in slots if now < at < last)]
     return max(sum(at <= end < leaves for at, leaves in slots) for end in ends)
@@ -109,7 +109,7 @@ def _calendar(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
     per: Literal["day", "week", "month"] = rule.per if rule.per != "rolling" else "day"
     start, end = clock.calendar_window(now, per, case.zone)
     taken, aside = _used(case, rule)
-    counted = sum(start <= at < end for at in (*taken, *aside))
+    counted = len([at for at in taken + aside if start <= at < end])
     words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, start, case)}"
     if counted >= rule.limit:
         until = goes_at(case, end)

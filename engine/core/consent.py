@@ -23,6 +23,8 @@ def consent(case: Case, now: datetime) -> GateAnswer:
     channel, topic = case.message.channel, case.message.topic
     about = channel if topic is None else f"{channel} about {topic}"
     told = [s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)]
+    if len(told) == 1 and told[0].state == "granted" and _lasts(told[0], now):
+        return _given(case, told[0], about)
     breadths = {(s.channel, s.topic) for s in told}
     withdrawn = [w for b in breadths if (w := _withdrawal(_of(told, b), now))]
     granted = [g for b in breadths if (g := _latest(_of(told, b))) and g.state == "granted" and _lasts(g, now)]
@@ -34,9 +36,13 @@ def consent(case: Case, now: datetime) -> GateAnswer:
             when = tell_moment(statement.at, case.zone)
             return GateAnswer("consent", "drop", "withdrawn", f"Consent to {scope} was withdrawn on {when}.")
     if granted:
-        when = tell_moment(max(granted, key=_order).at, case.zone)
-        return GateAnswer("consent", "pass", "granted", f"Consent to {about} was given on {when}.")
+        return _given(case, max(granted, key=_order), about)
     return _unsaid(case, told, about, now)
+
+
+def _given(case: Case, statement: ConsentFact, about: str) -> GateAnswer:
+    when = tell_moment(statement.at, case.zone)
+    return GateAnswer("consent", "pass", "granted", f"Consent to {about} was given on {when}.")
 
 
 def _unsaid(case: Case, told: list[ConsentFact], about: str, now: datetime) -> GateAnswer:

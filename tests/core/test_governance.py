@@ -171,7 +171,7 @@ def test_an_uncertain_wait_lasts_until_the_message_expires() -> None:
     ],
 )
 def test_a_hold_lets_go_at_the_planned_time_of_day(closed: str | None, now: str, expected: tuple[str, str | None, bool]) -> None:
-    """Open: until `at_most`, uncertain. Closed after the message was planned: the first noon from then. Closed before: nothing."""
+    """Open: until `at_most`, uncertain. Closed after it was planned: the first noon from then. Closed before: nothing."""
     hold = HoldFact("complaint", BELOW, NOON - DAY, NOON + 9 * DAY, closed and rome(closed))
     gate = decide(policy(), facts(holds=(hold,)), message(), rome(now)).gates[8]
     assert (expected[0], expected[1] and rome(expected[1]), expected[2]) == (gate.answer, gate.until, gate.certain)
