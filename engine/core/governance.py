@@ -98,7 +98,7 @@ def _expired(case: Case, answers: tuple[GateAnswer, ...], now: datetime, earlies
     # Waiting outlived the message, or will for certain: the cause is a hold that delayed it, else what it waits for.
     end = case.message.expires_at
     ends = f"Not worth sending after {tell_moment(end, case.zone)}" if end is not None else "Not worth sending any more"
-    if held := delaying(case, now):
+    if held := [h for h in delaying(case, now) if end is None or h.opened_at < end]:
         longest = max(held, key=lambda h: (h.closed_at is None, h.closed_at or h.until))
         return Verdict("drop", answers, "hold", longest.name, None, earliest, f"{ends}; {longest.name} held it back.")
     waits = [a for a in answers if a.answer == "defer"]

@@ -194,6 +194,13 @@ def test_a_message_that_expired_in_a_hold_names_the_hold(closed: datetime | None
     assert ("drop", "hold", "complaint") == (verdict.decision, verdict.reason, verdict.rule)
 
 
+def test_a_hold_that_opened_after_the_end_is_not_its_cause() -> None:
+    """A message that had expired before the complaint came is dropped as expired."""
+    hold = HoldFact("complaint", BELOW, NOON + 2 * HOUR, NOON + 9 * DAY)
+    verdict = decide(policy(), facts(holds=(hold,)), message(expires_at=NOON + HOUR), NOON + 3 * HOUR)
+    assert ("drop", "expired") == (verdict.decision, verdict.reason)
+
+
 def test_a_release_whose_time_of_day_comes_too_late_drops_at_once() -> None:
     """Released at 15:00 and expiring at 20:00, the planned noon is tomorrow: dropped, naming the hold."""
     hold = HoldFact("complaint", BELOW, NOON - DAY, NOON + 9 * DAY, rome("2026-03-03 15:00"))
