@@ -54,5 +54,5 @@ $(READY): pyproject.toml constraints.txt
 		$$found -m venv --clear .venv || { echo "this Python can't make environments: install its venv package (Debian: python3-venv)" >&2; exit 1; }; \
 	fi; \
 	echo "installing what constraints.txt pins (a minute or two, once)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[embedded,dev]'; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[embedded,dev]'; \
 	touch $(READY)

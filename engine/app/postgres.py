@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.app.postgres_home import Account, account, binaries, place
-from engine.app.processes import Claim, ServerError, alive, await_end, command_line, free_port, port_is_free, stop, write_private
+from engine.app.processes import Claim, ServerError, alive, await_end, claim_port, command_line, port_is_free, stop, write_private
 
 USER = "sojourn"
 DATABASE = "sojourn"
@@ -138,15 +138,12 @@ def _create_database(data: Path, runner: Account, tools: Path) -> None:
 
 
 def _choose_port(folder: Path, wanted: int) -> int:
-    if wanted:
-        if not port_is_free(wanted):
-            raise ServerError(f"port {wanted} is taken: choose another for PostgreSQL, or 0 for a free one")
-        return wanted
-    with contextlib.suppress(OSError, ValueError):
-        before = int((folder / "port").read_text())
-        if port_is_free(before):
-            return before
-    return free_port()
+    if not wanted:
+        with contextlib.suppress(OSError, ValueError):
+            before = int((folder / "port").read_text())
+            if port_is_free(before):
+                return before
+    return claim_port(wanted, "PostgreSQL")
 
 
 def _postmaster(folder: Path) -> tuple[int, str] | None:
@@ -197,8 +194,12 @@ def _launch(folder: Path, runner: Account, tools: Path, port: int, durable: bool
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **runner.popen()
             )
-        if _await_ready(folder, child, say):
-            return child.pid
+        try:
+            if _await_ready(folder, child, say):
+                return child.pid
+        except BaseException:
+            stop(child.pid, FAST)  # interrupted while it recovers: nobody would know of it
+            raise
         words = (folder / "log").read_bytes()[said_before:].decode(errors="replace").strip()
         lingers = "pre-existing shared memory block" in words or "still in use" in words
         if not lingers or time.monotonic() > give_up:

@@ -8,22 +8,44 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
+PORT_PATIENCE = 3.0
+"""Seconds that a port which is asked for may stay taken."""
+
 
 class ServerError(Exception):
     """An embedded server can't start or stop; the message says whose fault it is and what to do."""
 
 
+PORTS = range(10_240, 32_768)
+"""Where free ports are looked for: below the ranges from which systems take the local ports of outgoing connections. A client
+that tries to reach a server which is down could otherwise connect to itself on that very port, and keep it."""
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on right now. Raises ServerError where there is none."""
+    for port in random.sample(PORTS, 200):
+        if port_is_free(port):
+            return port
+    raise ServerError("no free port was found on 127.0.0.1")
+
+
+def claim_port(wanted: int, what: str) -> int:
+    """`wanted` once it is free, which after a kill may take a moment; 0: any free one. `what` names its use in the ServerError."""
+    if not wanted:
+        return free_port()
+    give_up = time.monotonic() + PORT_PATIENCE
+    while not port_is_free(wanted):
+        if time.monotonic() > give_up:
+            raise ServerError(f"port {wanted} is taken: choose another for {what}, or 0 for a free one")
+        time.sleep(0.05)
+    return wanted
 
 
 def port_is_free(port: int) -> bool:
@@ -109,6 +131,21 @@ class Claim:
             raise ServerError(f"{folder} is in use{by}: {what} runs there already") from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    @staticmethod
+    def held(folder: Path) -> bool:
+        """Whether some process owns `folder` now."""
+        try:
+            file = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
 
     def release(self) -> None:
         """Give the folder up. Safe to call again."""

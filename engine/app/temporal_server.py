@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engine.app.processes import Claim, ServerError, alive, command_line, free_port, port_is_free, stop
+from engine.app.processes import Claim, ServerError, alive, claim_port, command_line, free_port, stop
 
 NAMESPACE = "default"
 START_WITHIN = 60.0
@@ -68,8 +68,8 @@ class TemporalServer:
         try:
             if data is not None:
                 stop_left_over(data)
-            port = _choose(port, "Temporal")
-            chosen_ui = 0 if ui_port is None else _choose(ui_port, "Temporal's web interface")
+            port = claim_port(port, "Temporal")
+            chosen_ui = 0 if ui_port is None else claim_port(ui_port, "Temporal's web interface")
             if log is None:
                 log = data / "log" if data is not None else Path(tempfile.mkstemp(prefix="sojourn-temporal-", suffix=".log")[1])
             pid = _launch(binary, data, port, chosen_ui, exact_timers, log)
@@ -122,12 +122,6 @@ def stop_left_over(data: Path) -> None:
     (data / "pid").unlink(missing_ok=True)
 
 
-def _choose(wanted: int, what: str) -> int:
-    if wanted and not port_is_free(wanted):
-        raise ServerError(f"port {wanted} is taken: choose another for {what}, or 0 for a free one")
-    return wanted or free_port()
-
-
 def _launch(binary: str, data: Path | None, port: int, ui_port: int, exact_timers: bool, log: Path) -> int:
     http_port = free_port()
     command = [binary, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--http-port", str(http_port)]
@@ -145,10 +139,14 @@ def _launch(binary: str, data: Path | None, port: int, ui_port: int, exact_timer
     if data is not None:
         (data / "pid").write_text(f"{child.pid}\n")
     give_up = time.monotonic() + START_WITHIN
-    while child.poll() is None and time.monotonic() < give_up:
-        if _healthy(http_port):
-            return child.pid
-        time.sleep(0.05)
+    try:
+        while child.poll() is None and time.monotonic() < give_up:
+            if _healthy(http_port):
+                return child.pid
+            time.sleep(0.05)
+    except BaseException:
+        stop(child.pid, IN_ORDER)  # interrupted while it starts: nobody would know of it
+        raise
     late = child.poll() is None
     if late:
         stop(child.pid, IN_ORDER)
