@@ -124,7 +124,7 @@ def test_an_event_that_the_store_answered_with_is_not_used_twice() -> None:
     """Held and found in the store: the same event; the wait behind doesn't get it again."""
     member = Passage(wait_for(1, on_timeout=1), wait_for(2, on_timeout=2, step="g"), WON).begin()
     member.event(5, after(days=1), (0, 0), (1, 0)).answer("took", seq=5, at=after(days=1), choice=0)
-    assert (1, (5,)) == (member.ask.op, member.ask.taken)
+    assert (1, (5,), ()) == (member.ask.op, member.ask.taken, member.state.held)
     assert ("waiting", ()) == (member.answer("sleep", until=DEADLINE).state.status, member.asked)
 
 
@@ -194,3 +194,16 @@ def test_an_attribute_that_changed_after_the_wait_was_over_does_not_replan_it() 
     member = Passage(wait(), WON).begin().answer("sleep", until=DEADLINE)
     member.give(Input(5, DEADLINE + TICK, "replan", ((0, 0),)))
     assert ("waiting", (), DEADLINE) == (member.state.status, member.asked, member.state.wake)
+
+
+def test_an_end_lets_go_of_what_was_held() -> None:
+    """When a held event leads to the end, what came behind it is not kept: ended states are small and final."""
+    member = Passage(wait_for(1, on_timeout=1)).begin()
+    member.event(5, after(days=1), (0, 0)).event(6, after(days=1), (0, 0)).answer("sleep", until=DEADLINE)
+    assert ("ended", (), "record") == (member.state.status, member.state.held, member.ask.kind)
+
+
+def test_a_wait_that_leads_to_itself_is_another_visit() -> None:
+    """Going back counts a visit even when it goes nowhere, so that no key is used twice."""
+    member = Passage(wait_for(0, on_timeout=1), LOST).begin().answer("took", seq=5, at=NOON, choice=0)
+    assert (0, 1) == (member.ask.op, member.ask.visit)
