@@ -33,7 +33,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """`did`: at least `at_least` such events, not older than `within` (None: ever), where `where` holds. `did_not` is Not of it."""
+    """`did`: at least `at_least` such events, not older than `within` (None: ever), where `where` holds (`did_not`: Not of it)."""
 
     event: str
     at_least: int = 1
@@ -74,7 +74,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """All of segments.yaml. `segments` stand after those that they refer to; the first of `stages` that matches is a customer's."""
+    """All of segments.yaml. `segments` stand after those that they refer to; the first stage that matches counts."""
 
     segments: tuple[Segment, ...] = ()
     stages: tuple[Stage, ...] = ()

@@ -130,7 +130,7 @@ def convert(declared: Type, value: Json) -> tuple[Json, str | None]:
 
 
 def native(declared: Type, value: Json) -> object:
-    """A value that `convert` gave, as expressions want it: `date` and `datetime` for those types, also inside lists and objects."""
+    """A value that `convert` gave, as expressions want it: `date` and `datetime` objects, also in lists and objects."""
     if declared.kind == "date" and isinstance(value, str):
         return date.fromisoformat(value)
     if declared.kind == "datetime" and isinstance(value, str):

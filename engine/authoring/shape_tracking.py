@@ -1,4 +1,4 @@
-"""tracking.yaml and segments.yaml as YAML writes them. Types of properties are read by `types.parse_type`, conditions stay text."""
+"""tracking.yaml and segments.yaml as YAML writes them. `types.parse_type` reads the types of properties; conditions stay text."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 from engine.settings.document import Document, Map, Node, Text, plain
 from engine.settings.problems import Problem, nearest
 
-M = TypeVar("M", bound="Shape")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Shape(BaseModel):

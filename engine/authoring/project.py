@@ -1,0 +1,186 @@
+"""A project's folder, loaded: every file read, checked and compiled, all problems of all files raised once.
+
+The composition of this floor: nothing else here opens files. Raises
+
+    AuthoringError        the author's fault: `problems` says where, what and how to mend it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from engine.authoring import shape_policy, shape_tests, shape_tracking
+from engine.authoring.compile_journey import compile_journey
+from engine.authoring.compile_policy import compile_policy
+from engine.authoring.compile_tracking import compile_segments, compile_tracking
+from engine.authoring.model_segments import Segments
+from engine.authoring.model_tracking import Tracking
+from engine.authoring.shape_journey import Journey
+from engine.authoring.spots import Spot
+from engine.authoring.templates import Template, load_templates
+from engine.authoring.world import World
+from engine.core.plan import Plan
+from engine.core.policy import Policy, Tier
+from engine.core.wire import Json
+from engine.settings.problems import Problem, errors, in_order
+from engine.settings.shape import validate
+from engine.settings.yaml import Document, read_file
+
+SHARED = ("policy", "segments", "tracking")
+"""The files under journeys/ that aren't journeys."""
+
+
+class AuthoringError(Exception):
+    """The project doesn't compile. `problems`: errors and warnings, in order of file and place."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(p.render() for p in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A project that compiles. `plans` by journey, sealed · `templates` by (channel, name) · `problems`: warnings ·
+    `tests`: the shapes of journeys/tests by file · `notes`: what each event of an exit, goal or wait matches."""
+
+    plans: Mapping[str, Plan]
+    policy: Policy
+    tracking: Tracking
+    segments: Segments
+    templates: Mapping[tuple[str, str], Template]
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tests: Mapping[str, shape_tests.Tests] = field(default_factory=dict)
+
+
+def schemas() -> dict[str, Json]:
+    """JSON Schemas by name, for editors: journey, policy, segments, tracking, tests."""
+    shapes: dict[str, type[BaseModel]] = {
+        "journey": Journey,
+        "policy": shape_policy.Policy,
+        "segments": shape_tracking.Segments,
+        "tracking": shape_tracking.Tracking,
+        "tests": shape_tests.Tests,
+    }
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {name: {"$schema": draft, **shape.model_json_schema(mode="validation")} for name, shape in shapes.items()}
+
+
+def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
+    """Everything under `folder`/journeys and `folder`/templates, compiled. `channels`: the names that sojourn.yaml declares.
+
+    Raises AuthoringError with every problem of every file."""
+    channels = frozenset(channels)
+    journeys_folder = folder / "journeys"
+    if not journeys_folder.is_dir():
+        raise AuthoringError(
+            [Problem("journeys", 0, 0, "SJ109", 0, f"there is no folder journeys/ in {folder}", "run: sojourn init")]
+        )
+    documents: list[Document] = []
+    shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}
+    written = _journeys(journeys_folder, folder, documents)
+    templates, problems = load_templates(folder / "templates")
+    names = {name for name, (_, _) in written.items()} | {j for j, _ in _unreadable(documents)}
+
+    tracking = _tracking(shared["tracking"])
+    segments = _segments(shared["segments"], tracking)
+    policy = _policy(shared["policy"], tracking, segments, channels, names, problems)
+    world = World(tracking, segments, policy, templates, channels, {name: j for name, (j, _) in written.items()})
+    plans: dict[str, Plan] = {}
+    notes: list[str] = []
+    for name, (journey, document) in written.items():
+        plans[name], said = compile_journey(journey, document, world)
+        notes += said
+    tests = _tests(journeys_folder / "tests", folder, documents, names)
+    found = in_order([*problems, *(p for d in documents for p in d.problems)])
+    if errors(found):
+        raise AuthoringError(found)
+    return Compiled(plans, policy, tracking, segments, templates, found, notes, tests)
+
+
+def _read(inside: Path, name: str, folder: Path, documents: list[Document]) -> Document | None:
+    path = inside / name
+    if not path.is_file():
+        return None
+    document = read_file(path, path.relative_to(folder).as_posix())
+    documents.append(document)
+    return document
+
+
+def _journeys(inside: Path, folder: Path, documents: list[Document]) -> dict[str, tuple[Journey, Document]]:
+    found: dict[str, tuple[Journey, Document]] = {}
+    for path in sorted([*inside.glob("*.yaml"), *inside.glob("*.yml")]):
+        if path.stem in SHARED:
+            continue
+        document = _read(inside, path.name, folder, documents)
+        journey = validate(document, Journey) if document else None
+        if not document or not journey:
+            continue
+        if journey.journey in found:
+            hint = f"{found[journey.journey][1].file} has it already: take another name"
+            (Spot(document) / "journey").report("SJ411", f"two journeys are called {journey.journey!r}", hint)
+            continue
+        found[journey.journey] = (journey, document)
+    return found
+
+
+def _unreadable(documents: Iterable[Document]) -> Iterable[tuple[str, Document]]:
+    """Journeys that exist, although their files have problems: references to them are no further problem."""
+    for document in documents:
+        root = document.at(("journey",))
+        name = getattr(root, "value", None)
+        if isinstance(name, str):
+            yield name, document
+
+
+def _tracking(document: Document | None) -> Tracking:
+    written = validate(document, shape_tracking.Tracking) if document else None
+    return compile_tracking(written, Spot(document)) if document and written else Tracking()
+
+
+def _segments(document: Document | None, tracking: Tracking) -> Segments:
+    written = validate(document, shape_tracking.Segments) if document else None
+    return compile_segments(written, Spot(document), tracking) if document and written else Segments()
+
+
+def _policy(
+    document: Document | None,
+    tracking: Tracking,
+    segments: Segments,
+    channels: frozenset[str],
+    journeys: set[str],
+    problems: list[Problem],
+) -> Policy:
+    if not document:
+        hint = "write one with at least tiers: and topics: (see docs/language.md)"
+        problems.append(Problem("journeys/policy.yaml", 0, 0, "SJ109", 0, "there is no policy.yaml", hint))
+        return Policy((Tier("lifecycle"),))
+    written = validate(document, shape_policy.Policy)
+    if not written:
+        return Policy((Tier("lifecycle"),))
+    return compile_policy(written, Spot(document), tracking, segments, channels, journeys)
+
+
+def _tests(inside: Path, folder: Path, documents: list[Document], journeys: set[str]) -> dict[str, shape_tests.Tests]:
+    found: dict[str, shape_tests.Tests] = {}
+    for path in sorted(inside.glob("*.yaml")) if inside.is_dir() else ():
+        document = _read(inside, path.name, folder, documents)
+        tests = validate(document, shape_tests.Tests) if document else None
+        if not document or not tests:
+            continue
+        found[document.file] = tests
+        for i, test in enumerate(tests.root):
+            spot = Spot(document) / i
+            if (test.journey is None) == (not test.journeys):
+                spot.report("SJ420", "a test names either journey: or journeys:")
+            for name, place in [
+                (test.journey, spot / "journey"),
+                *((j, spot / "journeys" / k) for k, j in enumerate(test.journeys)),
+            ]:
+                if name and name not in journeys:
+                    place.unknown("SJ206", "journey", name, journeys)
+    return found

@@ -1,0 +1,86 @@
+"""journeys/tests/*.yaml as YAML writes them. Only the form is checked: running them is the simulator's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic_core import PydanticCustomError
+
+from engine.authoring.shapes import Filled, Name, Value
+from engine.settings.shape import Shape, YesNo
+
+
+class Customer(Shape):
+    """Attributes beside the named keys are the customer's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    segments: tuple[Name, ...] = ()
+    consents: dict[str, dict[str, Literal["granted", "withdrawn", "pending"]]] = Field(default_factory=dict)
+
+
+class Happening(Shape):
+    """An event that comes at a time; keys beside the named ones are its properties."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: Filled
+    event: Name
+
+
+class Answer(Shape):
+    """What a `call` gets."""
+
+    url: Filled
+    status: Filled = "200"
+    json_: Value = Field(None, alias="json")
+
+
+EXPECTED = ("send", "defer", "drop", "task", "exit")
+
+
+class Expected(Shape):
+    """A line of `expect`: exactly one of send, defer, drop, task and exit."""
+
+    at: Filled | None = None
+    journey: Name | None = None
+    send: Filled | None = None
+    defer: Filled | None = None
+    drop: Filled | None = None
+    task: Filled | None = None
+    exit: Filled | None = None
+    template: Filled | None = None
+    contains: Filled | None = None
+    reason: Filled | None = None
+    until: Filled | None = None
+    title: Filled | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, data: Any) -> Any:
+        found = [k for k in EXPECTED if isinstance(data, dict) and k in data]
+        if isinstance(data, dict) and len(found) != 1:
+            raise PydanticCustomError("expected", "a line of expect has exactly one of send, defer, drop, task, exit")
+        return data
+
+
+class Test(Shape):
+    """One test."""
+
+    test: Filled
+    journey: Name | None = None
+    journeys: tuple[Name, ...] = ()
+    customer: Customer = Customer()
+    holdout: YesNo = False
+    arms: dict[str, str] = Field(default_factory=dict)
+    calls: tuple[Answer, ...] = ()
+    events: tuple[Happening, ...] = ()
+    until: Filled | None = None
+    expect: tuple[Expected, ...] = ()
+
+
+class Tests(RootModel[Annotated[tuple[Test, ...], Field(min_length=1)]]):
+    """A file of tests."""
+
+    model_config = ConfigDict(frozen=True)
