@@ -196,7 +196,9 @@ class Checker:
             hint = f"did you mean `{owner}[0].{name}`, or `any_item`?" if holder.kind == "list" else ""
             self.say("SJ231", node, f"`{owner}` is {described(holder)} and has no properties", hint, text=name)
             return ANY
-        if (found := holder.field(name)) is None:
+        if (found := holder.field(name)) is None and owner in self.scope.open_names:
+            return ANY
+        if found is None:
             known = [n for n, _ in holder.fields]
             self.say("SJ231", node, f"`{owner}` has no `{name}`", nearest(name, known) or known_words(known), text=name)
             return ANY
@@ -250,6 +252,7 @@ class Checker:
             path = path_of(node)
             if found.optional and found.kind != "any" and path and path not in self.guarded and not self.lenient:
                 hint = f"say what then: `{path} | default(…)`, or `{path} is none`"
+                self.guarded.add(path)  # once is enough
                 self.say("SJ333", node, f"`{path}` may be missing; then this is false", hint, level="warning")
 
     def filter(self, node: nodes.Filter) -> Type:

@@ -39,11 +39,13 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What an expression may talk about. `names`: each name's type (`customer`, `entry`, `event`, `vars`: objects with fields) ·
-    `segments`: those that exist, None where that isn't known · `absent`: names that aren't there, with the reason."""
+    `segments`: those that exist, None where that isn't known · `absent`: names that aren't there, with the reason ·
+    `open_names`: those of which only some fields are known (an undeclared event), so that an unknown one is no mistake."""
 
     names: Mapping[str, Type]
     segments: Collection[str] | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
+    open_names: Collection[str] = ()
 
     def with_names(self, more: Mapping[str, Type]) -> Scope:
         """The same scope with further names."""
