@@ -144,7 +144,10 @@ def kinds(baskets: list[Basket]) -> Iterator[str]:
         yield "newcomer"
     if gap and live and len(lately) >= 8 and live[-1].at + timedelta(days=3 * gap + 1) < END:
         yield "lapsing"
-    if len(before) >= 5 and any(b.id in new_departments(baskets) for b in live):
+    curious = sum(b.id in new_departments(baskets) for b in live) if len(before) >= 5 else 0
+    if curious >= 3 or (curious == 2 and len(live) >= 6):
+        yield "curious"
+    if curious:
         yield "new_department"
     if len(lately) >= 18 and len(live) >= 5:
         yield "frequent"
@@ -152,7 +155,7 @@ def kinds(baskets: list[Basket]) -> Iterator[str]:
         yield "steady"
 
 
-WANTED = {"newcomer": 15, "lapsing": 15, "new_department": 25, "frequent": 15, "steady": 30}
+WANTED = {"curious": 18, "newcomer": 20, "lapsing": 18, "new_department": 18, "frequent": 8, "steady": 18}
 
 
 def choose(households: dict[int, list[Basket]]) -> list[int]:
