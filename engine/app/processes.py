@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def claim_port(wanted: int, what: str) -> int:
-    """`wanted` once it is free, which after a kill may take a moment; 0: any free one. `what` names its use in the ServerError."""
+    """`wanted` once it is free, which may take a moment after a kill; 0: any free one. The ServerError calls it `what`'s."""
     if not wanted:
         return free_port()
     give_up = time.monotonic() + PORT_PATIENCE
