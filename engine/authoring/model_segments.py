@@ -33,7 +33,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """`did`: at least `at_least` such events, not older than `within` (None: ever), where `where` holds (`did_not`: Not of it)."""
+    """`did`: at least `at_least` such events, not older than `within` (None: ever), `where` holds. `did_not` is its Not."""
 
     event: str
     at_least: int = 1
