@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.core.clock import add
+from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Command, Outcome
 from engine.core.facts import Message, Verdict
 from engine.core.plan import Plan, Send
@@ -126,4 +127,4 @@ def expiry(policy: Policy, op: Send, planned_at: datetime, zone: str) -> datetim
     written = op.expires
     if written is None:
         written = next((t.expires for t in policy.tiers if t.name == op.tier), None)
-    return None if written is None else add(planned_at, written, zone)
+    return None if written is None else add(planned_at, written, zone_named(zone))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.core.clock import Duration, add
+from engine.core.clock import zone as zone_named
 from engine.core.facts import ConsentFact, Facts, HoldFact, SlotFact
 from engine.core.policy import Cap, Policy
 from engine.core.wire import share
@@ -32,16 +33,16 @@ class Case:
 
 
 def window_start(policy: Policy, now: datetime) -> datetime | None:
-    """The earliest moment that any cap still counts, a day to spare for zones; None without caps."""
+    """The earliest moment that any cap looks at (a calendar cap also at the period before), a day to spare for zones; None without."""
     if not policy.caps:
         return None
-    return min(add(now, _reach(cap), "UTC") for cap in policy.caps) - timedelta(days=1)
+    return min(add(now, _reach(cap), zone_named("UTC")) for cap in policy.caps) - timedelta(days=1)
 
 
 def _reach(cap: Cap) -> Duration:
     if cap.rolling is not None:
         return Duration(-cap.rolling.months, -cap.rolling.days, -cap.rolling.seconds)
-    return {"day": Duration(days=-1), "week": Duration(days=-7), "month": Duration(months=-1)}[cap.per]
+    return {"day": Duration(days=-2), "week": Duration(days=-14), "month": Duration(months=-2)}[cap.per]
 
 
 def counted_tiers(policy: Policy) -> list[str]:

@@ -16,6 +16,7 @@ from engine.authoring.expressions import Context
 from engine.authoring.model_segments import Condition, Did, Either, Every, Holds, InSegment, Not, walk
 from engine.authoring.model_tracking import Computed
 from engine.core.clock import Duration, add
+from engine.core.clock import zone as zone_named
 from engine.delivery.deployment import Deployment, Needs
 from engine.store import events
 from engine.store.database import Connection
@@ -47,8 +48,14 @@ class People:
         return people
 
     def zone(self, customer: int, attributes: Mapping[str, Any]) -> str:
-        """The customer's IANA zone, else policy's."""
-        return self.deployment.own_zone(attributes) or self.deployment.policy.timezone
+        """The customer's IANA zone, else (also where theirs is no zone at all) policy's."""
+        own = self.deployment.own_zone(attributes)
+        if own is not None:
+            try:
+                zone_named(own)
+            except ValueError:
+                return self.deployment.policy.timezone
+        return own or self.deployment.policy.timezone
 
     def customer(self, customer: int, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         """`customer` as conditions and templates see it: attributes, computed ones, `stage`."""
@@ -117,7 +124,7 @@ class People:
         found: Happened = self.happened.get((customer, name), ())
         zone = self.zone(customer, self.attributes.get(customer, {}))
         if within is not None:
-            since = add(self.now, Duration(-within.months, -within.days, -within.seconds), zone)
+            since = add(self.now, Duration(-within.months, -within.days, -within.seconds), zone_named(zone))
             found = [e for e in found if e[0] > since]
         if where is not None:
             condition = self.deployment.expression(where)

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.authoring.expressions import Context
 from engine.core.clock import add
+from engine.core.clock import zone as zone_named
 from engine.core.incoming import CHAIN_LIMIT, Incoming
 from engine.core.plan import Entry, Plan
 from engine.core.wire import Json, share
@@ -176,7 +177,7 @@ class Happening:
                         hold.closed_at = self.now
             if incoming.name == rule.opens and self._true(rule.where, self._context(person, None, event, at)):
                 zone = self.facts.zone(person.id, person.attributes)
-                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone), None))
+                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone_named(zone)), None))
 
     def _look(
         self,
@@ -231,7 +232,7 @@ class Happening:
         if goal is None or inside.goal_at is not None:
             return
         zone = self.facts.zone(person.id, person.attributes)
-        if goal.within is not None and at > add(inside.entered_at, goal.within, zone):
+        if goal.within is not None and at > add(inside.entered_at, goal.within, zone_named(zone)):
             return
         value = self.deployment.expression(goal.value).evaluate(context) if goal.value else None
         inside.goal_at = at
@@ -299,7 +300,7 @@ class Happening:
         if not live and last is not None:
             if entry.again == "never":
                 return None
-            if entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone):
+            if entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone_named(zone)):
                 return None
         if live and entry.while_active == "restart":
             for inside in live:
@@ -318,7 +319,7 @@ class Happening:
             "depth": incoming.depth,
             "entry_event": event_id,
             "entered_at": at,
-            "goal_until": add(at, within, zone) if within is not None else None,
+            "goal_until": add(at, within, zone_named(zone)) if within is not None else None,
             "lane": person.id % LANES,
         }
         self.begun.append(row)
@@ -329,7 +330,7 @@ class Happening:
         )
         for rule in self.deployment.policy.holds:
             if rule.while_in == plan.journey:
-                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone), enrollment))
+                person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone_named(zone)), enrollment))
         return enrollment
 
     def _context(self, person: Person, inside: Inside | None, event: Mapping[str, Any], at: datetime) -> Context:

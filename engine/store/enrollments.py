@@ -236,3 +236,18 @@ async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, vars jsonb) where enrollments.id = r.id",
             rows=rows(items),
         )
+
+
+async def lock_customers(c: Connection, enrollments: Sequence[int]) -> None:
+    """Lock the rows of these enrollments' customers, in id order."""
+    await fetch(
+        c,
+        "select id from customers where id in (select customer_id from enrollments where id = any(cast(:ids as bigint[]))) "
+        "order by id for no key update",
+        ids=list(enrollments),
+    )
+
+
+async def tell_relay(c: Connection) -> None:
+    """Wake the relay when this transaction commits."""
+    await run(c, "select pg_notify('sojourn_inputs', '')")

@@ -72,7 +72,7 @@ class Cohort:
         self.timer_at: datetime | None = None
         self.running: set[asyncio.Task[None]] = set()
         for member, body in setup.get("members", ()):
-            self._restore(member, compact.decode(State, body))
+            self._restore(member, compact.decode_state(body))
 
     @workflow.signal(name="inputs")
     def inputs(self, batch: list[Json]) -> None:
@@ -145,8 +145,8 @@ class Cohort:
         if member in self.done:
             return
         if len(item) > 2 and member not in self.members:
-            self._restore(member, compact.decode(State, item[2]))
-        given = compact.decode_given(item[1])
+            self._restore(member, compact.decode_state(item[2]))
+        given = compact.decode_input(item[1])
         if isinstance(given, Begin) and member not in self.members:
             self.members[member] = State()
         self._advance(member, given, now)
@@ -195,7 +195,7 @@ class Cohort:
                     "plan": self.plan.hash,
                     "cohort": self.setup["cohort"],
                     "members": [
-                        [m, compact.encode(c), compact.encode(self.members[m]) if m in self.members else None]
+                        [m, compact.encode_command(c), compact.encode_state(self.members[m]) if m in self.members else None]
                         for m, c in one.members
                     ],
                 },
@@ -207,7 +207,7 @@ class Cohort:
                 priority=Priority(priority_key=one.priority),
                 result_type=list,
             )
-            self.answers.extend((m, compact.decode(Outcome, o)) for m, o in answers)
+            self.answers.extend((m, compact.decode_outcome(o)) for m, o in answers)
         except ActivityError as failed:
             reason = _why(failed, one)
             self.answers.extend(
@@ -257,7 +257,7 @@ class Cohort:
         return {
             **{k: v for k, v in self.setup.items() if k not in ("members", "done", "opened")},
             "opened": self.opened.isoformat(),
-            "members": [[m, compact.encode(s)] for m, s in self.members.items()],
+            "members": [[m, compact.encode_state(s)] for m, s in self.members.items()],
             "done": sorted(self.done),
         }
 

@@ -1,0 +1,244 @@
+"""Answers to `Act`: set, task, call, emit, start. Each is done once under its key, however often it is asked for.
+
+Changes of people and events of our own go through the one door; tasks and variables are written here; calls leave the house.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from engine.authoring.expressions import Context, ExpressionError
+from engine.core.clock import add, parse_duration
+from engine.core.clock import zone as zone_named
+from engine.core.enrollment import Command, Outcome
+from engine.core.incoming import CHAIN_LIMIT, Door, Incoming
+from engine.core.interpreter import key
+from engine.core.logical import LogicalClock
+from engine.core.plan import Act, Plan
+from engine.core.wire import Json, digest
+from engine.delivery.addresses import Forbidden, check_public
+from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.people import People
+from engine.store import enrollments, tasks
+from engine.store.database import Database, now, transaction
+
+SOURCE = "journey"
+"""The source of what journeys themselves bring about."""
+
+CALL_RETRY_SECONDS = (1.0, 5.0, 30.0, 120.0, 600.0)
+"""Waits of real time between the tries of a `call` with `on_error: retry`; the last one repeats."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One member's act, its `{{ }}` filled in."""
+
+    enrollment: int
+    command: Command
+    op: Act
+    row: Any
+    key: str
+    zone: str
+    fields: dict[str, Any]
+    outcome: Outcome | None = None
+
+    def done(self, kind: Any, **values: Any) -> None:
+        c = self.command
+        self.outcome = Outcome(kind, c.op, c.visit, c.attempt, **values)
+
+
+@dataclass(slots=True)
+class Acting:
+    """Acts for one process. `allow_private_calls`: `call` may reach private addresses (settings, off by default)."""
+
+    database: Database
+    deployments: Deployments
+    door: Door
+    clock: LogicalClock
+    http: httpx.AsyncClient
+    allow_private_calls: bool = False
+
+    async def act(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
+        """One outcome per member, in order; what goes wrong for one is that one's."""
+        asked = await self._asked(plan, members)
+        incoming: list[tuple[_Asked, Incoming]] = []
+        variables: list[dict[str, Any]] = []
+        new_tasks: list[dict[str, Any]] = []
+        for a in asked:
+            if a.outcome is not None:
+                continue
+            if a.op.verb == "task":
+                if not a.row.holdout:
+                    new_tasks.append(_task(a))
+            elif a.op.verb == "call":
+                await self._call(a, variables)
+            else:
+                incoming += [(a, i) for i in _incoming(a, variables)]
+        async with transaction(self.database) as c:
+            await tasks.insert(c, new_tasks)
+            await enrollments.write_vars(c, variables)
+        accepted = await self.door.accept([i for _, i in incoming]) if incoming else []
+        for (a, _), answer in zip(incoming, accepted, strict=True):
+            if answer.quarantined:
+                a.done("park", reason=f"{a.op.verb}: {answer.quarantined}"[:180])
+        for a in asked:
+            if a.outcome is None:
+                a.done("next")
+        return [(a.enrollment, a.outcome) for a in asked if a.outcome is not None]
+
+    async def _asked(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[_Asked]:
+        async with transaction(self.database) as c:
+            deployment = await self.deployments.current(c)
+            rows = await enrollments.contexts(c, [(m, command.event) for m, command in members])
+            people = await People.load(
+                c, deployment, [r.customer_id for r in rows.values()], deployment.needs(plan), await now(c)
+            )
+        asked = []
+        for member, command in members:
+            op = plan.ops[command.op]
+            assert isinstance(op, Act)
+            row = rows[member]
+            zone = people.zone(row.customer_id, row.attributes)
+            a = _Asked(member, command, op, row, key(member, plan, command), zone, {})
+            asked.append(a)
+            try:
+                _fill(a, deployment, people.context(row, command.at))
+            except (ExpressionError, ValueError) as wrong:
+                a.done("park", reason=f"{op.verb}: {wrong}"[:180])
+        return asked
+
+    async def _call(self, a: _Asked, variables: list[dict[str, Any]]) -> None:
+        """An HTTP call under the step's idempotency key."""
+        f = a.fields
+        headers = {str(k): str(v) for k, v in (f.get("headers") or {}).items()}
+        timeout = parse_duration(str(f.get("timeout") or "10s")).seconds
+        try:
+            if not self.allow_private_calls:
+                await check_public(str(f["url"]))
+            response = await self.http.request(
+                str(f["method"]),
+                str(f["url"]),
+                json=f.get("json"),
+                headers={**headers, "Idempotency-Key": a.key},
+                timeout=min(timeout, 30),
+                follow_redirects=False,
+            )
+        except Forbidden as refused:
+            a.done("park", reason=f"call: {refused}"[:180])
+            return
+        except httpx.HTTPError as failed:
+            await self._call_failed(a, f"{type(failed).__name__}: {failed}")
+            return
+        if response.is_success:
+            if f.get("into"):
+                variables.append({"id": a.enrollment, "vars": _nested(str(f["into"]), _body(response))})
+            a.done("next")
+        else:
+            await self._call_failed(a, f"answered {response.status_code}")
+
+    async def _call_failed(self, a: _Asked, what: str) -> None:
+        """`on_error`: retry (with growing waits), skip or exit."""
+        how = a.fields.get("on_error") or "retry"
+        if how == "skip":
+            a.done("next")
+        elif how == "exit":
+            a.done("exit", reason="call_failed")
+        else:
+            async with transaction(self.database) as c:
+                moment = await now(c)
+            waited = self.clock.real_seconds(moment - a.command.at)
+            wait = next((s for s in CALL_RETRY_SECONDS if s > waited / 2), CALL_RETRY_SECONDS[-1])
+            a.done("again", until=moment + self.clock.logical_span(wait), reason=f"call: {what}"[:180])
+
+
+def _fill(a: _Asked, deployment: Deployment, context: Context) -> None:
+    """Evaluate the condition and the fields. `secrets` are seen by `call` alone."""
+    if a.op.condition is not None and not deployment.expression(a.op.condition).test(context):
+        a.done("next")
+        return
+    if a.op.verb == "call":
+        context = Context(
+            context.customer, context.now, context.entry, context.event, context.vars, context.segments, context.zone, _Secrets()
+        )
+    a.fields = deployment.values(a.op.fields, context)
+    if a.op.verb in ("emit", "start", "set") and a.row.depth + 1 > CHAIN_LIMIT:
+        a.done("park", reason=f"{a.op.verb}: a chain of {CHAIN_LIMIT} emits and starts led here, which looks like a circle")
+
+
+class _Secrets(Mapping[str, object]):
+    """`secrets.NAME` is the environment variable SOJOURN_SECRET_NAME."""
+
+    def __getitem__(self, name: str) -> object:
+        return os.environ[f"SOJOURN_SECRET_{name}"]
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
+    """What an act sends through the door; `vars` are written to the enrollment instead."""
+    depth = a.row.depth + 1
+    if a.op.verb == "set":
+        mine = {k.removeprefix("vars."): v for k, v in a.fields.items() if k.startswith("vars.")}
+        traits = {k.removeprefix("customer."): v for k, v in a.fields.items() if k.startswith("customer.")}
+        if mine:
+            variables.append({"id": a.enrollment, "vars": mine})
+        if not traits:
+            return []
+        return [Incoming("set", SOURCE, a.key, traits=traits, customer=a.row.customer_id, occurred_at=a.command.at, depth=depth)]
+    given = {k: v for k, v in (a.fields.get("with") or {}).items()}
+    if a.op.verb == "start":
+        journey = str(a.fields["journey"])
+        return [
+            Incoming(
+                "enroll", SOURCE, a.key, properties=given, customer=a.row.customer_id, journey=journey, depth=depth,
+                occurred_at=a.command.at,
+            )
+        ]  # fmt: skip
+    to = a.fields.get("to")
+    if "to" in a.fields and to in (None, ""):
+        return []
+    named: dict[str, Any] = {"identifiers": {"user_id": str(to)}} if to else {"customer": a.row.customer_id}
+    name = str(a.fields["event"])
+    return [Incoming("track", SOURCE, a.key, name, properties=given, occurred_at=a.command.at, depth=depth, **named)]
+
+
+def _task(a: _Asked) -> dict[str, Any]:
+    f = a.fields
+    due: datetime | None = None
+    if f.get("due"):
+        due = add(a.command.at, parse_duration(str(f["due"])), zone_named(a.zone))
+    once = f.get("once_per")
+    return {
+        "key": a.key,
+        "enrollment_id": a.enrollment,
+        "customer_id": a.row.customer_id,
+        "queue": str(f["queue"]),
+        "title": str(f.get("title") or ""),
+        "body": str(f.get("body") or ""),
+        "assignee": str(f.get("assignee") or ""),
+        "once": digest([a.row.journey, a.op.step, f["queue"], str(once)]) if once not in (None, "") else None,
+        "due_at": due,
+    }
+
+
+def _nested(path: str, value: Json) -> dict[str, Json]:
+    """{"y": value} for `vars.y`."""
+    return {path.removeprefix("vars."): value}
+
+
+def _body(response: httpx.Response) -> Json:
+    """The answer's JSON, else its text (at most 64 KB of it)."""
+    try:
+        return response.json()
+    except ValueError:
+        return response.text[:65536]

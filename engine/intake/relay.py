@@ -1,0 +1,211 @@
+"""The relay: brings inputs from the store to cohorts, in order per enrollment, restartable after any crash.
+
+    pending inputs ─▶ commit new members to a cohort ─▶ start or signal it ─▶ mark as relayed
+
+A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs whose number it has
+seen. Customers are divided into partitions; each is owned by one process at a time, so a cohort has at most one signal in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from engine.core.compact import decode_state, encode_input
+from engine.core.enrollment import Begin, Input
+from engine.core.policy import Policy
+from engine.core.wire import Json
+from engine.delivery.deployment import Deployments, NothingDeployed
+from engine.store import deployments as deployment_store
+from engine.store import relay as store
+from engine.store.customers import LANES
+from engine.store.database import Database, transaction
+from engine.store.listening import listen
+from engine.temporal.client import Journeys, Unreachable
+from engine.temporal.grouping import Lanes
+
+log = logging.getLogger("sojourn.relay")
+
+BATCH = 2_000
+"""Inputs that one round takes from the store."""
+
+SIGNALS_AT_ONCE = 16
+ADMISSION_SECONDS = 3_600
+LEASE_SECONDS = 6.0
+IDLE_SECONDS = 1.0
+"""How long a round waits at most for a notification before it looks by itself."""
+
+
+@dataclass(slots=True)
+class Relay:
+    """The relay of one process. `url`: of the database, for notifications."""
+
+    database: Database
+    url: str
+    deployments: Deployments
+    journeys: Journeys
+    partitions: int
+    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay whatever partitions this process can own until `stop` is set; then give the leases back."""
+        heard = [asyncio.Event() for _ in range(self.partitions)]
+        tasks = [asyncio.create_task(self._partition(p, heard[p])) for p in range(self.partitions)]
+        tasks.append(asyncio.create_task(self._spread(heard)))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with transaction(self.database) as c:
+            for p in range(self.partitions):
+                await store.drop_lease(c, self._name(p), self.owner)
+
+    def _name(self, partition: int) -> str:
+        return f"relay/{partition}/{self.partitions}"
+
+    async def _spread(self, heard: Sequence[asyncio.Event]) -> None:
+        """One listening connection wakes all partitions."""
+        any_ = asyncio.Event()
+        listener = asyncio.create_task(listen(self.url, [store.CHANNEL, deployment_store.CHANNEL], any_))
+        try:
+            while True:
+                await any_.wait()
+                any_.clear()
+                for event in heard:
+                    event.set()
+        finally:
+            listener.cancel()
+
+    async def _partition(self, partition: int, heard: asyncio.Event) -> None:
+        """Own the partition, relay, wait; whatever goes wrong is said and tried again."""
+        while True:
+            moved = 0
+            try:
+                if await self._own(partition):
+                    heard.clear()
+                    moved = await self.round(partition)
+            except NothingDeployed:
+                pass  # nothing can be pending before the first deploy
+            except (Unreachable, DBAPIError, OSError) as failed:
+                log.warning("relay %s: %s; trying again", partition, failed)
+                await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("relay %s failed; trying again", partition)
+                await asyncio.sleep(2)
+            if moved < BATCH:
+                try:
+                    await asyncio.wait_for(heard.wait(), IDLE_SECONDS)
+                except TimeoutError:
+                    continue
+
+    async def _own(self, partition: int) -> bool:
+        async with transaction(self.database) as c:
+            return await store.take_lease(c, self._name(partition), self.owner, LEASE_SECONDS)
+
+    async def round(self, partition: int) -> int:
+        """Relay one batch of a partition; how many inputs it saw."""
+        lanes = [lane for lane in range(LANES) if lane % self.partitions == partition]
+        async with transaction(self.database) as c:
+            deployment = await self.deployments.current(c)
+            pending = await store.pending(c, lanes, BATCH)
+            homes, rebuilt = await self._place(c, pending, f"{self._name(partition)}")
+        groups: dict[int, list[Any]] = defaultdict(list)
+        over = []
+        for r in pending:
+            home = homes.get(r.enrollment_id, r.cohort_id)
+            if home is None:
+                over.append(r.id)
+            else:
+                groups[home].append(r)
+        plans = {r.plan: (await self._journey(r.plan)) for r in pending}
+        free = asyncio.Semaphore(SIGNALS_AT_ONCE)
+        ranks = _lanes(deployment.policy)
+
+        async def bring(cohort: int, inputs: Sequence[Any]) -> tuple[int, Sequence[Any], str]:
+            items: list[Json] = []
+            for r in inputs:
+                items += rebuilt.pop(r.enrollment_id) if r.enrollment_id in rebuilt else [_item(r)]
+            plan = inputs[0].plan
+            async with free:
+                try:
+                    return cohort, inputs, await self.journeys.bring(cohort, plans[plan], plan, ranks, items)
+                except Unreachable as failed:
+                    log.warning("%s; its inputs stay pending", failed)
+                    return cohort, inputs, "unreachable"
+
+        results = await asyncio.gather(*(bring(cohort, inputs) for cohort, inputs in groups.items()))
+        await self._settle(results, over)
+        if any(how == "unreachable" for _, _, how in results):
+            raise Unreachable("Temporal did not take everything")
+        return len(pending)
+
+    async def _journey(self, plan_hash: str) -> str:
+        async with transaction(self.database) as c:
+            return (await self.deployments.plan(c, plan_hash)).journey
+
+    async def _place(self, c: Any, pending: Sequence[Any], owner: str) -> tuple[dict[int, int], dict[int, list[Json]]]:
+        """Cohorts for the enrollments that have none, committed with this transaction; and for those that lived in a cohort that
+        is over, the items that rebuild them."""
+        homeless: dict[str, list[int]] = defaultdict(list)
+        began = {r.enrollment_id for r in pending if r.kind == "begin"}
+        for r in pending:
+            if r.cohort_id is None and r.status != "ended" and r.enrollment_id not in homeless[r.plan]:
+                homeless[r.plan].append(r.enrollment_id)
+        homes: dict[int, int] = {}
+        for plan, members in homeless.items():
+            while members:
+                cohort, room = await store.open_cohort(c, plan, owner, self.journeys.max_size, ADMISSION_SECONDS)
+                taken, members = members[:room], members[room:]
+                await store.admit(c, cohort, taken)
+                homes.update(dict.fromkeys(taken, cohort))
+        moved = [m for m in homes if m not in began]
+        return homes, await _rebuilding(c, moved)
+
+    async def _settle(self, results: Sequence[tuple[int, Sequence[Any], str]], over: Sequence[int]) -> None:
+        """Mark what Temporal has; hand over what its cohort no longer takes."""
+        async with transaction(self.database) as c:
+            await store.relayed(c, [r.id for _, inputs, how in results if how == "taken" for r in inputs])
+            await store.relayed(c, over, "came after the end")
+            for cohort, inputs, how in results:
+                if how != "closed":
+                    continue
+                await store.close_cohort(c, cohort)
+                live = {r.id for r in await store.reopen_members(c, sorted({r.enrollment_id for r in inputs}))}
+                await store.relayed(c, [r.id for r in inputs if r.enrollment_id not in live], "came after the end")
+                if live:
+                    log.warning("cohort %s is over with %s live members: they go on in another", cohort, len(live))
+
+
+async def _rebuilding(c: Any, members: Sequence[int]) -> dict[int, list[Json]]:
+    """For each member, the items that bring it to where it stood: its recorded state with every later input."""
+    if not members:
+        return {}
+    states = await store.states(c, members)
+    items: dict[int, list[Json]] = {m: [] for m in members}
+    for r in await store.inputs_of(c, members):
+        body = states[r.enrollment_id]
+        if body is not None and r.seq <= decode_state(body).seq:
+            continue
+        item = _item(r)
+        items[r.enrollment_id].append([*item, body] if body is not None and not items[r.enrollment_id] else item)
+    return items
+
+
+def _item(r: Any) -> Json:
+    """An input as the cohort takes it."""
+    if r.kind == "begin":
+        return [r.enrollment_id, encode_input(Begin(r.seq, r.at))]
+    matched = tuple((op, alternative) for op, alternative in r.matched)
+    return [r.enrollment_id, encode_input(Input(r.seq, r.at, r.kind, matched, r.reason))]
+
+
+def _lanes(policy: Policy) -> Lanes:
+    """How today's policy ranks tiers."""
+    return Lanes(tuple(t.name for t in policy.tiers if "caps" in t.skip), tuple(t.name for t in policy.tiers))

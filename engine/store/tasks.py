@@ -1,0 +1,35 @@
+"""Tasks for people: the queue that ships. One task per key, for ever, however often it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from engine.store.database import Connection, fetch, rows, run
+
+
+async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """New tasks: key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at. A key or a `once` that exists changes
+    nothing."""
+    if items:
+        await run(
+            c,
+            "insert into tasks (key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at, created_at) "
+            "select key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at, sojourn_now() "
+            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, queue text, "
+            "title text, body text, assignee text, once text, due_at timestamptz) on conflict do nothing",
+            rows=rows(items),
+        )
+
+
+async def of_queue(c: Connection, queue: str | None, status: str = "open") -> list[Row[Any]]:
+    """Tasks of a queue (None: of all), those that are due first."""
+    return await fetch(
+        c,
+        "select id, key, enrollment_id, customer_id, queue, title, body, assignee, due_at, status, created_at from tasks "
+        "where (cast(:queue as text) is null or queue = :queue) and status = :status order by due_at nulls last, id",
+        queue=queue,
+        status=status,
+    )

@@ -1,0 +1,125 @@
+"""The activities: they unpack what a cohort asks for, hand it to `delivery`, and pack the outcomes. No rule lives here.
+
+Every activity takes one batch of one plan and answers [[enrollment, outcome], …]. Running one twice is safe: all they do is done once
+under its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from temporalio import activity
+
+from engine.core import compact
+from engine.core.enrollment import Command, Outcome, State
+from engine.core.plan import Plan
+from engine.core.wire import Json
+from engine.delivery.acts import Acting
+from engine.delivery.deliver import Delivery
+from engine.delivery.deployment import Deployments
+from engine.delivery.evaluate import Evaluation
+from engine.store import enrollments
+from engine.store.database import Database, now, transaction
+
+HEARTBEAT_SECONDS = 0.7
+"""How often a running activity tells Temporal that it lives."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Activities:
+    """The four activities of one worker process."""
+
+    database: Database
+    deployments: Deployments
+    evaluation: Evaluation
+    acting: Acting
+    delivery: Delivery
+
+    def on_main_queue(self) -> list[Callable[..., Awaitable[Any]]]:
+        """Those that run beside the workflows."""
+        return [self.evaluate, self.act, self.record]
+
+    def on_channel_queue(self) -> list[Callable[..., Awaitable[Any]]]:
+        """The one that a channel's lanes run."""
+        return [self.deliver]
+
+    @activity.defn(name="evaluate")
+    async def evaluate(self, batch: Json) -> list[Json]:
+        """Answer conditions, moments and waits."""
+        plan, members = await self._unpack(batch)
+        async with _beating():
+            answers = await self.evaluation.evaluate(plan, members)
+        return _pack(answers)
+
+    @activity.defn(name="act")
+    async def act(self, batch: Json) -> list[Json]:
+        """Set, task, call, emit, start."""
+        plan, members = await self._unpack(batch)
+        async with _beating():
+            answers = await self.acting.act(plan, [(m, c) for m, c, _ in members])
+        return _pack(answers)
+
+    @activity.defn(name="deliver")
+    async def deliver(self, batch: Json) -> list[Json]:
+        """Send on one channel."""
+        plan, members = await self._unpack(batch)
+        async with _beating():
+            answers = await self.delivery.deliver(members[0][1].channel, plan, [(m, c) for m, c, _ in members])
+        return _pack(answers)
+
+    @activity.defn(name="record")
+    async def record(self, batch: Json) -> list[Json]:
+        """Write ends and parkings into the store. Ends close what lasted while the enrollment ran, in the same transaction."""
+        plan, members = await self._unpack(batch)
+        async with _beating(), transaction(self.database) as c:
+            await enrollments.lock_customers(c, [m for m, _, _ in members])
+            moment = await now(c)
+            ended = [{"id": m, "reason": c_.reason, "at": max(c_.at, moment)} for m, c_, _ in members if c_.status == "ended"]
+            await enrollments.end(c, ended, close_tasks=False)
+            parked = [
+                {
+                    "id": m,
+                    "reason": c_.reason,
+                    "step": getattr(plan.ops[c_.op], "step", None) if c_.op < len(plan.ops) else None,
+                    "state": None if state is None else compact.encode_state(state),
+                }
+                for m, c_, state in members
+                if c_.status == "parked"
+            ]
+            await enrollments.park(c, parked)
+            await enrollments.tell_relay(c)
+        return []
+
+    async def _unpack(self, batch: Json) -> tuple[Plan, list[tuple[int, Command, State | None]]]:
+        async with transaction(self.database) as c:
+            plan = await self.deployments.plan(c, batch["plan"])
+        return plan, [
+            (m, compact.decode_command(command), None if state is None else compact.decode_state(state))
+            for m, command, state in batch["members"]
+        ]
+
+
+def _pack(answers: list[tuple[int, Outcome]]) -> list[Json]:
+    return [[m, compact.encode_outcome(o)] for m, o in answers]
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[None]:
+    """Heartbeat while the work goes on, so that a dead worker is noticed in seconds."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,96 @@
+"""Temporal as the floors above see it: connect, bring inputs to cohorts, run a worker. Only here and below is `temporalio` imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+import temporalio.converter
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from engine.core.logical import LogicalClock
+from engine.core.wire import Json
+from engine.temporal.codec import AesGcmCodec, parse_keys
+from engine.temporal.grouping import Lanes, lanes_to_json
+
+RPC_TIMEOUT = timedelta(seconds=5)
+"""How long the relay waits for one call; its own loop tries again."""
+
+
+class Unreachable(Exception):
+    """Temporal doesn't answer; nothing is lost, the relay tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journeys:
+    """The cohorts of one project in one namespace. `prefix`: of task queues and workflow ids."""
+
+    client: Client
+    prefix: str
+    clock: LogicalClock
+    max_size: int = 500
+    heartbeat_seconds: float = 5.0
+
+    def cohort_id(self, cohort: int) -> str:
+        """The workflow id of a cohort."""
+        return f"{self.prefix}-cohort-{cohort}"
+
+    async def bring(
+        self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json]
+    ) -> Literal["taken", "closed"]:
+        """Start the cohort with these inputs, or signal it if it runs. `closed`: its workflow is over. Raises Unreachable."""
+        try:
+            await self.client.start_workflow(
+                journey,
+                {
+                    "cohort": cohort,
+                    "plan": plan,
+                    "queue": self.prefix,
+                    "max_size": self.max_size,
+                    "heartbeat": self.heartbeat_seconds,
+                    "lanes": lanes_to_json(lanes),
+                    "clock": [self.clock.scale, self.clock.real_epoch.isoformat(), self.clock.logical_epoch.isoformat()],
+                },
+                id=self.cohort_id(cohort),
+                task_queue=self.prefix,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                start_signal="inputs",
+                start_signal_args=[list(items)],
+                task_timeout=timedelta(seconds=10),
+                rpc_timeout=RPC_TIMEOUT,
+                static_summary=f"plan {plan}",
+            )
+        except WorkflowAlreadyStartedError:
+            return "closed"
+        except RPCError as failed:
+            if failed.status == RPCStatusCode.NOT_FOUND:
+                return "closed"
+            raise Unreachable(f"Temporal: {failed.message}") from failed
+        return "taken"
+
+    async def roll(self, cohort: int) -> None:
+        """Ask a cohort to continue as new."""
+        handle: WorkflowHandle[object, object] = self.client.get_workflow_handle(self.cohort_id(cohort))
+        await handle.signal("roll", rpc_timeout=RPC_TIMEOUT)
+
+
+def converter(encryption_key: str) -> temporalio.converter.DataConverter:
+    """The data converter: encrypting when a key is set."""
+    plain = temporalio.converter.default()
+    return replace(plain, payload_codec=AesGcmCodec(parse_keys(encryption_key))) if encryption_key else plain
+
+
+async def connect(address: str, namespace: str, *, encryption_key: str = "", headers: Mapping[str, str] | None = None) -> Client:
+    """A client of the Temporal server at `address`. Raises Unreachable, which says where it tried."""
+    try:
+        return await Client.connect(
+            address, namespace=namespace, data_converter=converter(encryption_key), rpc_metadata=dict(headers or {})
+        )
+    except (RPCError, RuntimeError) as failed:
+        raise Unreachable(f"no Temporal server answers at {address}: {failed}") from failed

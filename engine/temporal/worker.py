@@ -1,0 +1,92 @@
+"""One process's Temporal workers: the main queue with the cohorts, and two lanes for each channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from engine.store.database import transaction
+from engine.temporal.activities import Activities
+from engine.temporal.grouping import BULK, URGENT, queue_name
+from engine.temporal.plans import SHELF
+from engine.temporal.workflow import Cohort
+
+PLAN_CHECK_SECONDS = 0.5
+"""How often a worker looks whether a workflow wants a plan that it hasn't loaded."""
+
+
+@dataclass(slots=True)
+class Workers:
+    """The workers of this process; `run` lasts until `stop` is set. `cached`: workflows kept in memory between tasks."""
+
+    client: Client
+    prefix: str
+    activities: Activities
+    channels: Sequence[str]
+    sandboxed: bool = False
+    cached: int = 2_000
+    concurrency: int = 16
+    sticky_seconds: float = 10.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Load the plans, poll, and stop in order: workers first, so that nothing in flight is cut off."""
+        await self._load_plans()
+        runner: WorkflowRunner = SandboxedWorkflowRunner() if self.sandboxed else UnsandboxedWorkflowRunner()
+        workers = [
+            Worker(
+                self.client,
+                task_queue=queue_name(self.prefix, ""),
+                workflows=[Cohort],
+                activities=self.activities.on_main_queue(),
+                workflow_runner=runner,
+                max_cached_workflows=self.cached,
+                max_concurrent_activities=self.concurrency,
+                max_concurrent_workflow_tasks=self.concurrency,
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=self.sticky_seconds),
+                graceful_shutdown_timeout=timedelta(seconds=10),
+            )
+        ]
+        for channel in self.channels:
+            for lane in (URGENT, BULK):
+                workers.append(
+                    Worker(
+                        self.client,
+                        task_queue=queue_name(self.prefix, f"{channel}.{lane}"),
+                        activities=self.activities.on_channel_queue(),
+                        max_concurrent_activities=8,
+                        max_concurrent_activity_task_polls=2,
+                        graceful_shutdown_timeout=timedelta(seconds=10),
+                    )
+                )
+        watcher = asyncio.create_task(self._watch_plans())
+        running = [asyncio.create_task(w.run()) for w in workers]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([stopping, watcher, *running], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task is not stopping:
+                    task.result()
+        finally:
+            watcher.cancel()
+            stopping.cancel()
+            await asyncio.gather(*(w.shutdown() for w in workers))
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _load_plans(self) -> None:
+        async with transaction(self.activities.database) as c:
+            for plan in await self.activities.deployments.plans_needed(c):
+                SHELF.add(plan)
+
+    async def _watch_plans(self) -> None:
+        """Load what workflows asked for in vain; Temporal retries their tasks."""
+        while True:
+            await asyncio.sleep(PLAN_CHECK_SECONDS)
+            for plan_hash in sorted(SHELF.wanted):
+                async with transaction(self.activities.database) as c:
+                    SHELF.add(await self.activities.deployments.plan(c, plan_hash))
