@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,7 @@ class Embedded:
     """What runs. `postgres` and `temporal` are None where the operator's own servers are used."""
 
     data: Path
-    database_url: str
+    database_url: str = field(repr=False)
     temporal_address: str
     postgres: Postgres | None
     temporal: TemporalServer | None

@@ -57,6 +57,8 @@ class Postgres:
         runner = account(data / "data" if (data / "data").exists() else data)
         folder = place(data, runner)
         folder.mkdir(parents=True, exist_ok=True)
+        if data.is_symlink() and say is not None:
+            say(f"PostgreSQL's data lies in {folder}: the account that runs it ({runner.name}) can't enter {data.parent}")
         if runner.uid is not None:
             folder.chmod(0o711)  # its own folder, so that the account may pass to `data` in it
         claim = Claim(folder, "an embedded PostgreSQL")
