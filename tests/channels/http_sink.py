@@ -46,7 +46,7 @@ async def sink(reply: bytes | Answer) -> AsyncIterator[Sink]:
                     return
                 writer.write(reply)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):  # the end of the connection or of the test
             return
         finally:
             writer.close()

@@ -180,7 +180,7 @@ async def script(**changes: bytes | None) -> AsyncIterator[Script]:
                     return
                 told.heard.append(line)
                 word = line.decode("latin-1") if in_data else line.split(b" ")[0].decode("latin-1").upper()
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):  # the end of the connection or of the test
             return
         finally:
             writer.close()
