@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.core.clock import format_duration
-from engine.core.plan import Act, Branch, Exit, Jump, Loop, Moment, Op, Plan, Send, Split, Wait, WaitFor
+from engine.core.plan import Act, Alternative, Branch, Exit, Jump, Loop, Moment, Op, Plan, Send, Split, Wait, WaitFor
 
 Edge = tuple[int, str]
 """Where an operation leads, and the words on the arrow."""
@@ -71,7 +71,7 @@ def _edges(op: Op, at: int) -> list[Edge]:
             past = {"skip": [(op.skip_to, "already past")], "exit": [], "run": []}[op.on_past]
             return [(at + 1, ""), *past, *_skipped(op.condition, op.skip_to)]
         case WaitFor():
-            found = [(a.target, a.event or (f"in {a.segment}" if a.segment else a.condition or "")) for a in op.alternatives]
+            found = [(a.target, _awaited(a)) for a in op.alternatives]
             return [*found, (op.on_timeout, f"nothing in {_moment(op.timeout)}"), *_skipped(op.condition, op.skip_to)]
         case Branch():
             return [*((a.target, a.condition) for a in op.arms), (op.otherwise, "else"), *_skipped(op.condition, op.skip_to)]
@@ -111,7 +111,7 @@ def _label(op: Op) -> str:
         case Wait():
             return f"wait {_moment(op.until)}{only}"
         case WaitFor():
-            return f"wait for {' or '.join(a.event or a.segment or a.condition or '' for a in op.alternatives)}{only}"
+            return f"wait for {' or '.join(dict.fromkeys(a.event or a.segment or a.condition or '' for a in op.alternatives))}{only}"
         case Send():
             return f"{', else '.join(op.channels)}: {op.template}{only}"
         case Branch():
@@ -131,6 +131,12 @@ def _label(op: Op) -> str:
 def _act(op: Act) -> str:
     about = {"task": "queue", "call": "url", "emit": "event", "start": "journey"}.get(op.verb)
     return f"{op.verb} {op.fields[about]}" if about else f"set {', '.join(op.fields)}"
+
+
+def _awaited(found: Alternative) -> str:
+    if found.segment:
+        return f"in {found.segment}"
+    return f"{found.event}{f' where {found.where}' if found.where else ''}" if found.event else found.condition or ""
 
 
 def _moment(moment: Moment) -> str:
