@@ -7,11 +7,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 
 KEEP = 30.0
 """Seconds that looked-up addresses are used again."""
+
+ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
@@ -55,11 +58,35 @@ class Guarded(httpx.AsyncBaseTransport):
     def __init__(self, url: httpx.URL, connections: int, allow_private: bool) -> None:
         self._url, self._allow_private = url, allow_private
         self._known: tuple[float, list[str]] = (float("-inf"), [])
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._inner = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self._free = asyncio.Semaphore(connections)
+        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._lent: set[httpx.AsyncHTTPTransport] = set()
+        self._tls = httpx.create_ssl_context(trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Try each permitted address in turn until one takes the connection."""
+        """Try each permitted address in turn until one takes the connection. Waits for one of `connections` to be free.
+
+        Each connection is a transport of its own: httpx's pool looks at all its connections several times per request, which at
+        50 of them costs more than the request itself."""
+        await self._free.acquire()
+        inner = self._idle.pop() if self._idle else httpx.AsyncHTTPTransport(verify=self._tls, limits=ONE, trust_env=False)
+        self._lent.add(inner)
+        try:
+            response = await self._first_that_answers(inner, request)
+        except BaseException:
+            self._give_back(inner)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _Lent(response.stream, lambda: self._give_back(inner))
+        return response
+
+    def _give_back(self, inner: httpx.AsyncHTTPTransport) -> None:
+        if inner in self._lent:
+            self._lent.remove(inner)
+            self._idle.append(inner)
+            self._free.release()
+
+    async def _first_that_answers(self, inner: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         lost: httpx.TransportError = httpx.ConnectError("the host has no address")
         for address in await self._addresses():
             aimed = httpx.Request(
@@ -70,7 +97,7 @@ class Guarded(httpx.AsyncBaseTransport):
                 extensions={**request.extensions, "sni_hostname": self._url.host},
             )
             try:
-                return await self._inner.handle_async_request(aimed)
+                return await inner.handle_async_request(aimed)
             except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
                 lost = failed
         self._known = (float("-inf"), [])
@@ -103,4 +130,23 @@ class Guarded(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        for inner in (*self._idle, *self._lent):
+            await inner.aclose()
+        self._idle.clear()
+
+
+class _Lent(httpx.AsyncByteStream):
+    """An answer's body; when it is closed its connection is free."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, done: Callable[[], None]) -> None:
+        self._stream, self._done = stream, done
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._done()
