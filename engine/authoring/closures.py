@@ -18,7 +18,7 @@ from engine.authoring import filters
 from engine.authoring.expression_syntax import ExpressionError
 from engine.authoring.operators import (
     arithmetic,
-    bounded,
+    built,
     contains,
     equal,
     is_number,
@@ -184,11 +184,11 @@ class Compiler:
         if all(isinstance(n, nodes.Const) for n in node.items):
             fixed = [n.value for n in node.items if isinstance(n, nodes.Const)]
             return lambda f: fixed
-        return lambda f: bounded([p(f) for p in parts])
+        return lambda f: built([p(f) for p in parts])
 
     def dict(self, node: nodes.Dict) -> Eval:
         pairs = [(self.compile(p.key), self.compile(p.value)) for p in node.items]
-        return lambda f: {text_of(k(f), f.zone): v(f) for k, v in pairs}
+        return lambda f: built({text_of(k(f), f.zone): v(f) for k, v in pairs})
 
     def filter(self, node: nodes.Filter) -> Eval:
         found = filters.FILTERS.get(node.name)

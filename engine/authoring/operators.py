@@ -11,11 +11,14 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from engine.authoring.expression_syntax import ExpressionError
 from engine.core import clock
 from engine.core.clock import Duration
+
+T = TypeVar("T")
 
 MAX_TEXT = 200_000
 """Characters in any one text that an expression makes."""
@@ -239,6 +242,21 @@ def bounded(items: list[object]) -> list[object]:
     if len(items) > MAX_ITEMS:
         raise ExpressionError(f"the list has more than {MAX_ITEMS} items", code="SJ121")
     return items
+
+
+def built(value: T) -> T:
+    """The same list or object, just made. Raises ExpressionError where what is in it, at all depths and each time it occurs, is
+    too much: a list that holds itself twice, again and again, would otherwise take for ever to print or compare."""
+    todo: list[object] = [value]
+    count = 0
+    while todo:
+        one = todo.pop()
+        inner = list(one.values()) if isinstance(one, Mapping) else one if isinstance(one, (list, tuple)) else ()
+        count += len(inner)
+        if count > MAX_ITEMS:
+            raise ExpressionError(f"the value holds more than {MAX_ITEMS} items", code="SJ121")
+        todo.extend(inner)
+    return value
 
 
 def text_of(value: object, zone: str) -> str:

@@ -54,7 +54,7 @@ class Spot:
         try:
             found = compile_expression(source)
         except ExpressionError as bad:
-            self.report("SJ120", bad.message, bad.hint, offset=bad.offset, length=max(1, len(source) - bad.offset))
+            self.report(bad.code, bad.message, bad.hint, offset=bad.offset, length=max(1, len(source) - bad.offset))
             return None
         names.check(self, found, expect)
         return found
@@ -65,7 +65,7 @@ class Spot:
             found = compile_value(body)
         except PlacedError as bad:
             spot = Spot(self.document, (*self.path, *bad.path))
-            spot.report("SJ120", bad.message, bad.hint, offset=bad.offset, length=1)
+            spot.report(bad.code, bad.message, bad.hint, offset=bad.offset, length=1)
             return None
         for path, expression in found.expressions:
             names.check(Spot(self.document, (*self.path, *path)), expression, "any")
