@@ -23,12 +23,12 @@ from engine.core import compact
 from engine.core.enrollment import Begin, Command, Given, Outcome, State, Wake
 from engine.core.interpreter import advance, park, reissue
 from engine.core.logical import LogicalClock
-from engine.core.plan import Plan
+from engine.core.plan import Plan, plan_from_json
 from engine.core.wire import Json
 from engine.temporal.grouping import Group, Lanes, group, lanes_from_json, queue_name
 
 with workflow.unsafe.imports_passed_through():
-    from engine.temporal.plans import SHELF  # shared on purpose: immutable plans by hash
+    from engine.temporal.plans import SHELF  # shared on purpose: immutable plans by hash, as JSON
 
 HISTORY_LIMIT = 1_000
 """History events after which a cohort continues as new."""
@@ -54,7 +54,7 @@ class Cohort:
     def __init__(self, args: Sequence[RawValue]) -> None:
         setup: Json = workflow.payload_converter().from_payload(args[0].payload, dict)
         self.setup = setup
-        self.plan: Plan = SHELF.get(setup["plan"])
+        self.plan: Plan = _plan(setup["plan"])
         self.lanes: Lanes = lanes_from_json(setup["lanes"])
         clock = setup["clock"]
         self.clock = LogicalClock(clock[0], datetime.fromisoformat(clock[1]), datetime.fromisoformat(clock[2]))
@@ -260,6 +260,16 @@ class Cohort:
             "members": [[m, compact.encode_state(s)] for m, s in self.members.items()],
             "done": sorted(self.done),
         }
+
+
+_plans: dict[str, Plan] = {}
+
+
+def _plan(plan_hash: str) -> Plan:
+    """The plan, built once per process from the shelf's JSON."""
+    if plan_hash not in _plans:
+        _plans[plan_hash] = plan_from_json(SHELF.get(plan_hash))
+    return _plans[plan_hash]
 
 
 def _why(failed: ActivityError, one: Group) -> str:

@@ -1,0 +1,194 @@
+"""A whole Sojourn for one test: a project written to a folder, deployed to a fresh database, with a real worker on the session's Temporal.
+
+Messages go to a `Sink`, a channel of this process that answers what a test tells it to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from engine.app.deploying import deploy
+from engine.app.wiring import Worker, open_worker
+from engine.authoring.project import load_project
+from engine.core.incoming import Accepted, Incoming
+from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
+from engine.settings.project import CohortSettings, RelaySettings, Settings
+from engine.store.database import fetch, transaction
+
+POLICY = """
+tiers:
+  - {name: transactional, skip: [consent, caps, quiet_hours, holds]}
+  - {name: service, skip: [consent, caps, holds], expires: 7d}
+  - {name: lifecycle, expires: 3d}
+  - {name: promotional, expires: 24h}
+uncounted: [transactional]
+timezone: UTC
+topics: [news, offers]
+consent:
+  email: {default: granted}
+  sms: {default: granted}
+senders:
+  email: {from: "Test Co <care@test.example>", postal_address: "1 Main St"}
+"""
+
+TRACKING = """
+events:
+  signed_up: {properties: {plan: string, order_id: string}}
+  confirmed: {properties: {order_id: string}}
+  cancelled: {properties: {order_id: string}}
+  complaint_filed: {properties: {ticket_id: string}}
+  complaint_resolved: {properties: {ticket_id: string}}
+  pinged: {properties: {number: integer}}
+attributes: {first_name: string, email: string, phone: string, country: string, timezone: string}
+"""
+
+HELLO = "---\nsubject: Hello {{ customer.first_name }}\n---\nHi {{ customer.first_name }} {{ unsubscribe_url }} {{ postal_address }}\n"
+
+_numbers = itertools.count()
+
+
+class Sink(Adapter):
+    """A channel that keeps what it was given. `answer` decides receipts; `sent` holds those it accepted."""
+
+    def __init__(self, name: str, address: str = "") -> None:
+        self.name = name
+        self.capabilities = Capabilities(address=address, idempotent=True, concurrency=500, on_unknown="retry", local=True)
+        self.seen: list[Outgoing] = []
+        self.answer: Callable[[Outgoing], Receipt | Exception] = lambda m: Receipt(Result.ACCEPTED)
+
+    async def send(self, message: Outgoing) -> Receipt:
+        """Keep the message and answer."""
+        self.seen.append(message)
+        answer = self.answer(message)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def to(self, customer: int) -> list[Outgoing]:
+        """What this customer was handed."""
+        return [m for m in self.seen if m.customer == str(customer)]
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> Path:
+    """A project folder with `files` (path → text) over working defaults for policy, tracking and a template."""
+    defaults = {
+        "journeys/policy.yaml": POLICY,
+        "journeys/tracking.yaml": TRACKING,
+        "templates/email/hello.txt": HELLO,
+        "templates/email/again.txt": HELLO.replace("Hi", "Again"),
+        "templates/sms/hello.txt": "Hi {{ customer.first_name }}",
+    }
+    for path, text in {**defaults, **files}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(textwrap.dedent(text).lstrip("\n"))
+    return folder
+
+
+@dataclass(slots=True)
+class Running:
+    """A running Sojourn. `email` and `sms` are sinks."""
+
+    folder: Path
+    worker: Worker
+    email: Sink
+    sms: Sink
+    customers: dict[str, int] = field(default_factory=dict)
+
+    async def deploy(self) -> None:
+        """Compile and deploy the folder as it is now."""
+        await deploy(self.worker.core.database, load_project(self.folder, {"email", "sms"}), "test")
+
+    async def identify(self, user: str, **traits: Any) -> int:
+        """Make a customer known, with an e-mail address unless told otherwise."""
+        values = {"email": f"{user}@example.com", "first_name": user.title(), **traits}
+        answer = await self.accept(
+            [Incoming("identify", "test", f"i{next(_numbers)}", traits=values, identifiers={"user_id": user})]
+        )
+        self.customers[user] = answer[0].customer
+        return answer[0].customer
+
+    async def track(self, user: str, event: str, at: datetime | None = None, **properties: Any) -> Accepted:
+        """One event."""
+        item = Incoming(
+            "track", "test", f"e{next(_numbers)}", event, properties, identifiers={"user_id": user}, occurred_at=at
+        )
+        return (await self.accept([item]))[0]
+
+    async def accept(self, batch: list[Incoming]) -> list[Accepted]:
+        """Through the door."""
+        return await self.worker.core.intake.accept(batch)
+
+    async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        """Rows straight from the store."""
+        async with transaction(self.worker.core.database) as c:
+            return await fetch(c, statement, **values)
+
+    async def until(self, ready: Callable[[], Any], seconds: float = 20.0) -> None:
+        """Wait until `ready` (sync or async) is true; fail with a picture of the store when it isn't in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = ready()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return
+            await asyncio.sleep(0.05)
+        rows = await self.query("select id, journey, status, reason, step, wake_at from enrollments order by id limit 20")
+        messages = await self.query("select key, status, reason, detail, words from messages order by id limit 20")
+        pending = await self.query("select count(*) from inputs where relayed_at is null")
+        raise AssertionError(f"not in {seconds} s: {rows} {messages} pending inputs: {pending}")
+
+    async def settled(self, seconds: float = 20.0) -> None:
+        """Wait until every enrollment has ended."""
+
+        async def over() -> bool:
+            return not (await self.query("select 1 from enrollments where status <> 'ended' limit 1"))
+
+        await self.until(over, seconds)
+
+    async def statuses(self) -> dict[str, int]:
+        """Messages by status."""
+        return {r.status: r.n for r in await self.query("select status, count(*) as n from messages group by 1")}
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, database_url: str, temporal_address: str, prefix: str, *, sandboxed: bool = False, **settings: Any
+) -> AsyncIterator[Running]:
+    """Sojourn in this process on `folder`, deployed and working."""
+    email, sms = Sink("email", "email"), Sink("sms", "phone")
+    values = Settings(cohort=CohortSettings(max_size=settings.pop("max_size", 500)), relay=RelaySettings(partitions=2), **settings)
+    async with open_worker(
+        values,
+        database_url,
+        temporal_address,
+        prefix=prefix,
+        channels={"email": email, "sms": sms},
+        sandboxed=sandboxed,
+        heartbeat_seconds=2.0,
+    ) as worker:
+        run = Running(folder, worker, email, sms)
+        await run.deploy()
+        stop = asyncio.Event()
+        task = asyncio.create_task(worker.run(stop))
+        try:
+            yield run
+        finally:
+            stop.set()
+            await task
+
+
+def utc(text: str) -> datetime:
+    """An aware UTC moment from "2026-03-02 10:00"."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
