@@ -39,7 +39,7 @@ class _Templates(Compiler):
     def weighed(self, made: Eval) -> Eval:
         def run(f: Page) -> object:
             value = made(f)
-            f.spend(1 + (len(value) >> 8) if isinstance(value, (str, list, dict)) else 1)
+            f.spend(1 + (len(value) >> 8 if isinstance(value, str) else len(value) if isinstance(value, (list, dict)) else 0))
             return value
 
         return run
