@@ -118,7 +118,8 @@ def _start(build: Steps, step: shape.Start, spot: Spot) -> Json:
     (spot / "with").value(step.with_, build.names)
     found = build.world.journeys.get(step.start)
     if not found:
-        (spot / "start").unknown("SJ206", "journey", step.start, set(build.world.journeys))
+        if step.start not in build.world.unreadable:
+            (spot / "start").unknown("SJ206", "journey", step.start, set(build.world.journeys))
         return {"journey": step.start, "with": step.with_}
     key = next((e.key for e in found.enter if e.key), None)
     if key and key not in step.with_:

@@ -111,7 +111,9 @@ def _label(op: Op) -> str:
         case Wait():
             return f"wait {_moment(op.until)}{only}"
         case WaitFor():
-            return f"wait for {' or '.join(dict.fromkeys(a.event or a.segment or a.condition or '' for a in op.alternatives))}{only}"
+            return (
+                f"wait for {' or '.join(dict.fromkeys(a.event or a.segment or a.condition or '' for a in op.alternatives))}{only}"
+            )
         case Send():
             return f"{', else '.join(op.channels)}: {op.template}{only}"
         case Branch():

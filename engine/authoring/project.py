@@ -28,7 +28,7 @@ from engine.core.policy import Policy, Tier
 from engine.core.wire import Json
 from engine.settings.problems import Problem, errors, in_order
 from engine.settings.shape import validate
-from engine.settings.yaml import Document, read_file
+from engine.settings.yaml import Document, Map, Text, read_file
 
 SHARED = ("policy", "segments", "tracking")
 """The files under journeys/ that aren't journeys."""
@@ -84,12 +84,14 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}
     written = _journeys(journeys_folder, folder, documents)
     templates, problems = load_templates(folder / "templates")
-    names = {name for name, (_, _) in written.items()} | {j for j, _ in _unreadable(documents)}
+    names = set(written) | set(_named(documents))
 
     tracking = _tracking(shared["tracking"])
     segments = _segments(shared["segments"], tracking)
     policy = _policy(shared["policy"], tracking, segments, channels, names, problems)
-    world = World(tracking, segments, policy, templates, channels, {name: j for name, (j, _) in written.items()})
+    world = World(
+        tracking, segments, policy, templates, channels, {name: j for name, (j, _) in written.items()}, names - set(written)
+    )
     plans: dict[str, Plan] = {}
     notes: list[str] = []
     for name, (journey, document) in written.items():
@@ -128,13 +130,12 @@ def _journeys(inside: Path, folder: Path, documents: list[Document]) -> dict[str
     return found
 
 
-def _unreadable(documents: Iterable[Document]) -> Iterable[tuple[str, Document]]:
-    """Journeys that exist, although their files have problems: references to them are no further problem."""
+def _named(documents: Iterable[Document]) -> Iterable[str]:
+    """The names of journeys whose files can be read as YAML: they exist, whatever else is wrong with them."""
     for document in documents:
-        root = document.at(("journey",))
-        name = getattr(root, "value", None)
-        if isinstance(name, str):
-            yield name, document
+        node = document.root.get("journey") if isinstance(document.root, Map) else None
+        if isinstance(node, Text):
+            yield node.value
 
 
 def _tracking(document: Document | None) -> Tracking:

@@ -17,7 +17,8 @@ from engine.core.policy import Policy, Tier
 
 @dataclass(slots=True)
 class World:
-    """`journeys` holds every journey of the project that has a readable shape, whether or not it compiles."""
+    """`journeys` holds every journey of the project that has a readable shape, whether or not it compiles; `unreadable` the
+    names of the others, which exist too."""
 
     tracking: Tracking
     segments: Segments
@@ -25,6 +26,7 @@ class World:
     templates: Mapping[tuple[str, str], Template]
     channels: Set[str]
     journeys: Mapping[str, Journey] = field(default_factory=dict)
+    unreadable: Set[str] = frozenset()
     customer: Fields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -105,6 +105,8 @@ def validate(document: Document, model: type[M]) -> M | None:
         return model.model_validate(data, context=read_as)
     except ValidationError as bad:
         for error in bad.errors(include_url=False):
+            if error["type"] == "too_short" and error["input"]:
+                continue  # its items were refused, each with a problem of its own
             document.problems.append(_problem(document, data, dict(error), read_as))
         return None
 

@@ -1,0 +1,197 @@
+"""What is wrong with a project: each rule of the language has its code, its place and its hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.authoring.project import AuthoringError, load_project
+from engine.settings.problems import Problem
+from tests.authoring.conftest import CHANNELS, HEAD
+
+Finding = Callable[..., list[Problem]]
+SEND = "send: email, template: hello, topic: news"
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "underlined"),
+    [
+        ("- {send: email, template: hello, topc: news}", "SJ110", "topc"),
+        ("- {send: email, topic: news}", "SJ111", "send"),
+        ("- {wait: 3x}", "SJ112", "3x"),
+        ("- {wait: -3d}", "SJ112", "-3d"),
+        ("- {wiat: 3d}", "SJ113", "wiat"),
+        ("- {wait: 3d, exit: now}", "SJ114", "exit"),
+        ("- just words", "SJ113", "just words"),
+        ("- {exit: a, if: entry.total >}", "SJ120", None),
+        ("- {wait_for: reviewsubmitted, timeout: 1d}", "SJ201", "reviewsubmitted"),
+        ("- {send: email, template: helo, topic: news}", "SJ202", "helo"),
+        ("- {send: email, template: hello, topic: nws}", "SJ203", "nws"),
+        (f"- {{{SEND}, tier: promo}}", "SJ204", "promo"),
+        ("- {send: mail, template: hello, topic: news}", "SJ205", "mail"),
+        (f"- {{{SEND}, fallback: [fax]}}", "SJ205", "fax"),
+        ("- {start: jj}", "SJ206", "jj"),
+        ("- set: {customer.firstname: x}", "SJ208", "customer.firstname"),
+        ("- {emit: review_submitted, with: {rating: 3, ratng: 4}}", "SJ211", "ratng"),
+        ("- {wait_for: {segment: vipp}, timeout: 1d}", "SJ212", "vipp"),
+        ('- {exit: a, if: segment("vipp")}', "SJ212", '"vipp"'),
+        ("- {exit: a, if: customer.first_nam is none}", "SJ231", "first_nam"),
+        ("- {exit: a, if: event.total is none}", "SJ232", None),
+        ("- {exit: a, if: vars.later is none}", "SJ231", "later"),
+        ('- {task: sales, title: "{{ secrets.X }}"}', "SJ232", None),
+        (f"- {{{SEND}, variants: [a]}}", "SJ290", "variants"),
+        ("- {emit: review_submitted, with: {rating: four}}", "SJ302", "four"),
+        ("- set: {customer.renews_on: soon}", "SJ302", "soon"),
+        ('- {exit: a, if: entry.category == "foood"}', "SJ330", '"foood"'),
+        ('- {exit: a, if: entry.category == "food" or "skincare"}', "SJ331", None),
+        ("- {wait: {until: customer.plan, on_past: run}}", "SJ335", None),
+        ("- {exit: a, id: x, if: segment('vip')}\n- {exit: b, id: x}", "SJ410", "x"),
+        ("- {wait: {until: customer.renews_on}}", "SJ416", "customer.renews_on"),
+        ("- {send: email, template: hello}", "SJ417", "send"),
+        (f"- {{{SEND}, tier: service}}", "SJ418", "service"),
+        ("- {wait_for: [{event: signed_up, segment: vip}], timeout: 1d}", "SJ420", None),
+        ("- {wait_for: [{event: signed_up}], timeout: 1d, then: [{exit: x}]}", "SJ420", "then"),
+        ("- {repeat: {every: 1d, steps: [{exit: x}]}}", "SJ420", "repeat"),
+        ("- branch: [{then: [{exit: x}]}]", "SJ420", None),
+        ("- {emit: message_sent}", "SJ422", "message_sent"),
+        ("- set: {customer.orders: 3}", "SJ423", "customer.orders"),
+        ("- {call: get x}", "SJ112", "get x"),
+        ("- {send: email, template: hello, topic: news, window: {from: 25:00, to: 9:00}}", "SJ112", "25:00"),
+        ("- split: s\n  holdout: 10\n  arms: [{name: a}]", "SJ112", "10"),
+    ],
+)
+def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, underlined: str | None) -> None:
+    """The first error has this code, lies in the step, and underlines the word that is wrong."""
+    found = [p for p in problems(steps) if p.level == "error"]
+    assert code in {p.code for p in found}
+    problem = next(p for p in found if p.code == code)
+    assert "journeys/j.yaml" == problem.file
+    assert problem.line > HEAD.count("\n")
+    if underlined:
+        assert underlined == problem.text[problem.column - 1 : problem.column - 1 + problem.length]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code"),
+    [
+        ("j", HEAD.replace(", key: order_id", "") + "- exit: x", "SJ413"),
+        ("j", HEAD.replace("key: order_id", "key: ordr_id") + "- exit: x", "SJ211"),
+        ("j", HEAD.replace("{event: order_completed, key: order_id}", "{segment: vip, existing: ignore}") + "- exit: x", "SJ290"),
+        (
+            "j",
+            HEAD.replace("{event: order_completed, key: order_id}", "{schedule: 2026-12-01, audience: vip}") + "- exit: x",
+            "SJ290",
+        ),
+        ("j", HEAD.replace("{event: order_completed, key: order_id}", "{date: customer.renews_on}") + "- exit: x", "SJ290"),
+        (
+            "j",
+            HEAD.replace("{event: order_completed, key: order_id}", "{broadcast: signed_up, audience: vip}") + "- exit: x",
+            "SJ290",
+        ),
+        ("j", HEAD.replace("{event", "[{event: signed_up, again: never}, {event").replace("id}", "id}]") + "- exit: x", "SJ414"),
+        ("j", "starts: soon\n" + HEAD + "- exit: x", "SJ421"),
+        ("j", "exit: [{where: event.x}]\n" + HEAD + "- exit: x", "SJ420"),
+        ("j", "status: lives\n" + HEAD + "- exit: x", "SJ112"),
+        ("second", HEAD + "- exit: x", "SJ411"),
+        ("segments", "segments: {a: {segment: b}, b: {segment: a}}\n", "SJ412"),
+        ("segments", 'segments: {a: {if: segment("b")}, b: {not: {segment: a}}}\n', "SJ412"),
+        ("segments", "segments: {a: {did: order_completd}}\n", "SJ201"),
+        ("segments", "segments: {a: {if: customer.plan == 'x', within: 3d}}\n", "SJ420"),
+        ("segments", "segments: {a: {}}\n", "SJ420"),
+        ("segments", "segments: {a: {if: entry.total > 3}}\n", "SJ232"),
+        ("segments", "", "SJ108"),
+        ("tracking", "events: {a: {properties: {x: strin}}}\n", "SJ310"),
+        ("tracking", "events: {a: {properties: {x: string}, required: [y]}}\n", "SJ211"),
+        ("tracking", "events: {message_sent: {}}\n", "SJ422"),
+        ("tracking", "events: {a: {properties: {occurred_at: datetime}}}\n", "SJ424"),
+        ("tracking", "computed: {x: {count: nothing}}\n", "SJ201"),
+        ("tracking", "computed: {x: {sum: event.a, cont: b}}\n", "SJ111"),
+        ("tracking", "events: {a: {}}\nattributes: {x: string}\ncomputed: {x: {count: a}}\n", "SJ411"),
+        ("tracking", "events: {a: {}}\ncomputed: {x: {median_gap_days: a, default: many}}\n", "SJ302"),
+        ("policy", "tiers: [{name: lifecycle}, {name: lifecycle}]\n", "SJ411"),
+        ("policy", "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 1, per: dayly}]\n", "SJ112"),
+        ("policy", "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 1, per: day, tiers: [lifecycl]}]\n", "SJ204"),
+        ("policy", "tiers: [{name: lifecycle}]\nholds: [{pause: [lifecycle], at_most: 1d}]\n", "SJ420"),
+        ("policy", "tiers: [{name: lifecycle}]\nholds: [{while_in: nowhere, pause: [lifecycle], at_most: 1d}]\n", "SJ206"),
+        ("policy", "tiers: [{name: lifecycle}]\ntimezone: Europe/Roma\n", "SJ112"),
+        ("tests/j", "- {test: a, journey: jj}\n", "SJ206"),
+        ("tests/j", "- {test: a, journey: j, expect: [{at: now}]}\n", "SJ112"),
+        ("tests/j", "- {test: a, journey: j, expct: []}\n", "SJ110"),
+    ],
+)
+def test_a_wrong_file_is_named(problems: Finding, file: str, text: str, code: str) -> None:
+    """Every file's rules are checked, and the problem lies in that file."""
+    found = problems(**{file: text})
+    assert (f"journeys/{file}.yaml", code) in {(p.file, p.code) for p in found if p.level == "error"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [("- wait: 3d", "SJ419"), ("- exit: x\n- exit: y", "SJ415"), ("- {exit: a, if: entry.total > 3}", "SJ333")],
+)
+def test_warnings_do_not_refuse(problems: Finding, steps: str, code: str) -> None:
+    """A wait without an id, a step nobody gets to, and comparing what may be missing are warnings."""
+    assert [code] == [p.code for p in problems(steps) if p.level == "warning"]
+    assert [] == [p for p in problems(steps) if p.level == "error"]
+
+
+def test_all_problems_of_all_files_come_out_in_one_run(write: Callable[..., Path]) -> None:
+    """Broken YAML in one file, a wrong key in the next and an unknown name in a third are all reported, in order."""
+    folder = write(
+        {
+            "journeys/a.yaml": "journey: a\nsteps: [\n",
+            "journeys/b.yaml": HEAD.replace("journey: j", "journey: b") + "- {wiat: 1d}\n- {wait: 1q}\n",
+            "journeys/c.yaml": HEAD.replace("journey: j", "journey: c") + "- {start: nowhere}\n- {exit: x, if: customer.nam}\n",
+            "templates/email/broken.txt": "---\nsubject: x\n",
+        }
+    )
+    with pytest.raises(AuthoringError) as raised:
+        load_project(folder, CHANNELS)
+    found = [(p.file, p.code) for p in raised.value.problems]
+    assert [
+        ("journeys/a.yaml", "SJ101"),
+        ("journeys/b.yaml", "SJ113"),
+        ("journeys/b.yaml", "SJ112"),
+        ("journeys/c.yaml", "SJ206"),
+        ("journeys/c.yaml", "SJ231"),
+        ("templates/email/broken.txt", "SJ122"),
+    ] == found
+
+
+def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) -> None:
+    """Starting a journey whose file has problems of its own isn't reported a second time."""
+    folder = write(
+        {
+            "journeys/j.yaml": HEAD + "- {start: broken}\n",
+            "journeys/broken.yaml": "journey: broken\n" + HEAD.split("\n", 1)[1] + "- {wiat: 1d}\n",
+        }
+    )
+    with pytest.raises(AuthoringError) as raised:
+        load_project(folder, CHANNELS)
+    assert ["SJ113"] == [p.code for p in raised.value.problems]
+
+
+def test_suggestions_name_the_nearest(problems: Finding) -> None:
+    """A slip of the finger is answered with the word that was meant."""
+    found = problems(
+        "- {send: email, template: hello, topc: news}\n- {wiat: 3d}\n- {wait_for: order_refundd, timeout: 1d, id: w}"
+    )
+    hints = [p.hint for p in found if p.code != "SJ417"]
+    assert ["did you mean 'topic'?", "did you mean 'wait'?"] == hints
+    assert ["did you mean 'order_refunded'?"] == [p.hint for p in problems("- {wait_for: order_refundd, timeout: 1d, id: w}")]
+
+
+def test_event_is_known_where_a_wait_has_taken_it(problems: Finding) -> None:
+    """In `then` it has the event's properties, in `else` there is none, behind the wait it may be missing."""
+    wait = "- wait_for: review_submitted\n  id: w\n  timeout: 1d\n"
+    assert [] == problems(wait + "  then: [{exit: a, if: event.rating > 3}]\n")
+    assert ["SJ232"] == [p.code for p in problems(wait + "  else: [{exit: a, if: event.rating > 3}]\n")]
+    assert ["SJ333"] == [p.code for p in problems(wait + "- {exit: a, if: event.rating > 3}\n")]
+
+
+def test_a_project_without_journeys_says_so(tmp_path: Path) -> None:
+    """No folder, no guess."""
+    with pytest.raises(AuthoringError, match="SJ109"):
+        load_project(tmp_path, CHANNELS)
