@@ -1,4 +1,5 @@
-"""A whole Sojourn for one test: a project written to a folder, deployed to a fresh database, with a real worker on the session's Temporal.
+"""A whole Sojourn for one test: a project written to a folder, deployed to a fresh database, with a real worker on the
+session's Temporal.
 
 Messages go to a `Sink`, a channel of this process that answers what a test tells it to.
 """
@@ -53,7 +54,10 @@ events:
 attributes: {first_name: string, email: string, phone: string, country: string, timezone: string}
 """
 
-HELLO = "---\nsubject: Hello {{ customer.first_name }}\n---\nHi {{ customer.first_name }} {{ unsubscribe_url }} {{ postal_address }}\n"
+HELLO = (
+    "---\nsubject: Hello {{ customer.first_name }}\n---\n"
+    "Hi {{ customer.first_name }} {{ unsubscribe_url }} {{ postal_address }}\n"
+)
 
 _numbers = itertools.count()
 
@@ -120,9 +124,7 @@ class Running:
 
     async def track(self, user: str, event: str, at: datetime | None = None, **properties: Any) -> Accepted:
         """One event."""
-        item = Incoming(
-            "track", "test", f"e{next(_numbers)}", event, properties, identifiers={"user_id": user}, occurred_at=at
-        )
+        item = Incoming("track", "test", f"e{next(_numbers)}", event, properties, identifiers={"user_id": user}, occurred_at=at)
         return (await self.accept([item]))[0]
 
     async def accept(self, batch: list[Incoming]) -> list[Accepted]:
@@ -168,7 +170,9 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Sojourn in this process on `folder`, deployed and working."""
     email, sms = Sink("email", "email"), Sink("sms", "phone")
-    values = Settings(cohort=CohortSettings(max_size=settings.pop("max_size", 500)), relay=RelaySettings(partitions=2), **settings)
+    values = Settings(
+        cohort=CohortSettings(max_size=settings.pop("max_size", 500)), relay=RelaySettings(partitions=2), **settings
+    )
     async with open_worker(
         values,
         database_url,

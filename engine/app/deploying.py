@@ -14,7 +14,8 @@ from engine.store.database import Connection, Database, transaction
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a deploy does to one journey: `new`, `changed`, `same` or `gone` (enrolls nobody any more); how many are inside, by step."""
+    """What a deploy does to one journey: `new`, `changed`, `same` or `gone` (enrolls nobody any more); how many are inside,
+    by step."""
 
     journey: str
     kind: str
@@ -40,7 +41,8 @@ async def preview(c: Connection, compiled: Compiled) -> list[Change]:
 
 
 async def deploy(database: Database, compiled: Compiled, actor: str) -> tuple[int, list[Change]]:
-    """Make `compiled` the deployed project. The deployment's id and what changed. Those inside finish on the plan they started with."""
+    """Make `compiled` the deployed project. The deployment's id and what changed. Those inside finish on the plan they
+    started with."""
     bodies = {
         "policy": policy_to_json(compiled.policy),
         "tracking": compiled.tracking.to_json(),

@@ -64,7 +64,9 @@ def load_channels(settings: Settings) -> dict[str, Channel]:
     channels = {name: load_channel(name, c.config()) for name, c in settings.channels.items()}
     remote = sorted(n for n, c in channels.items() if not c.capabilities.local) if settings.time_scale != 1 else []
     if remote:
-        raise ValueError(f"time_scale {settings.time_scale:g} is for channels on this machine only, and {', '.join(remote)} is not")
+        raise ValueError(
+            f"time_scale {settings.time_scale:g} is for channels on this machine only, and {', '.join(remote)} is not"
+        )
     return channels
 
 

@@ -18,10 +18,13 @@ from engine.core.wire import Json
 class Incoming:
     """One thing that happened.
 
-    kind `track`: event `name` with `properties` · `identify`: `traits` for the person · `enroll`: into `journey`, as from an `api` entry ·
+    kind `track`: event `name` with `properties` · `identify`: `traits` for the person · `enroll`: into `journey`, as from an
+    `api` entry ·
     `set`: `traits` written by a journey (no new people).
-    `message_id` is unique per `source`. A person is named by `customer` (our own id) or by `identifiers` (kind → value: `user_id`, `anonymous_id`).
-    `occurred_at` None: when it is accepted. `history`: stored and counted, but enrolls and wakes nobody. `depth`: length of the chain of
+    `message_id` is unique per `source`. A person is named by `customer` (our own id) or by `identifiers` (kind → value:
+    `user_id`, `anonymous_id`).
+    `occurred_at` None: when it is accepted. `history`: stored and counted, but enrolls and wakes nobody. `depth`: length of
+    the chain of
     `emit`/`start` behind it.
     """
 
@@ -60,9 +63,3 @@ class Door(Protocol):
 
 CHAIN_LIMIT = 10
 """How long a chain of `emit` and `start` may grow."""
-
-BUILT_IN = frozenset(
-    "message_sent message_delivered message_opened message_clicked message_bounced message_complained message_replied "
-    "unsubscribed consent_changed segment_entered segment_left stage_changed task_completed goal_reached".split()
-)
-"""Events of our own that journeys may use like any other."""

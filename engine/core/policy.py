@@ -43,7 +43,8 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class HoldRule:
-    """Opens with an enrollment in journey `while_in`, or with event `opens` (closing with event `closes`, told apart by `key`)."""
+    """Opens with an enrollment in journey `while_in`, or with event `opens` (closing with event `closes`, told apart by
+    `key`)."""
 
     name: str
     pause: tuple[str, ...]
@@ -105,7 +106,8 @@ class Holdout:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All of `policy.yaml`. `tiers` are highest first. `timezone`: for customers without one. `unknown_timezone`: channel → "drop"."""
+    """All of `policy.yaml`. `tiers` are highest first. `timezone`: for customers without one. `unknown_timezone`: channel →
+    "drop"."""
 
     tiers: tuple[Tier, ...]
     timezone: str = "UTC"

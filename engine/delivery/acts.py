@@ -195,7 +195,7 @@ def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
         if not traits:
             return []
         return [Incoming("set", SOURCE, a.key, traits=traits, customer=a.row.customer_id, occurred_at=a.command.at, depth=depth)]
-    given = {k: v for k, v in (a.fields.get("with") or {}).items()}
+    given = dict(a.fields.get("with") or {})
     if a.op.verb == "start":
         journey = str(a.fields["journey"])
         return [

@@ -2,8 +2,10 @@
 
     render ─▶ [lock customers, facts, decide, reserve and claim: one transaction] ─▶ channel.send_many ─▶ record
 
-A handover is the commit of its claim: the gates are asked under the customers' locks in the very transaction that claims, so whatever
-intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so that nothing slow stands
+A handover is the commit of its claim: the gates are asked under the customers' locks in the very transaction that claims, so
+whatever
+intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so that
+nothing slow stands
 between claim and call.
 """
 
@@ -17,10 +19,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.core.enrollment import Command, Outcome
+from engine.core.facts import SlotFact
 from engine.core.governance import decide
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
-from engine.core.facts import SlotFact
 from engine.core.plan import Plan, Send
 from engine.delivery import facts
 from engine.delivery.channel import Channel, Outgoing, Receipt, Result

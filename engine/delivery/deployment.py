@@ -1,6 +1,8 @@
-"""What is deployed, ready to use: policy, types, segments, templates and plans, read from the store and kept until the next deploy.
+"""What is deployed, ready to use: policy, types, segments, templates and plans, read from the store and kept until the next
+deploy.
 
-A deployment is immutable; `Deployments.current` notices a newer one inside the caller's transaction, so that every process decides by
+A deployment is immutable; `Deployments.current` notices a newer one inside the caller's transaction, so that every process
+decides by
 the same rules from the moment a deploy is committed.
 """
 
@@ -289,4 +291,3 @@ class Deployments:
             templates={(b["channel"], b["name"]): canonical(b).decode() for b in bodies[row.templates]},
             plans={name: self._plans[h] for name, h in row.plans.items()},
         )
-

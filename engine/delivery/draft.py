@@ -21,7 +21,8 @@ from engine.delivery.channel import Content
 
 @dataclass(slots=True)
 class Draft:
-    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `outcome`: set when done."""
+    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `outcome`: set
+    when done."""
 
     enrollment: int
     command: Command

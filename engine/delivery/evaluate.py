@@ -1,4 +1,5 @@
-"""Answers to `Evaluate`: which branch, what moment, which event. One transaction for a batch, nothing sent, nothing decided about caps.
+"""Answers to `Evaluate`: which branch, what moment, which event. One transaction for a batch, nothing sent, nothing decided
+about caps.
 
 The core never evaluates, because conditions need personal data; this module never moves anybody, because that is the core's.
 """

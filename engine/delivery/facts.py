@@ -33,7 +33,8 @@ class Case:
 
 
 def window_start(policy: Policy, now: datetime) -> datetime | None:
-    """The earliest moment that any cap looks at (a calendar cap also at the period before), a day to spare for zones; None without."""
+    """The earliest moment that any cap looks at (a calendar cap also at the period before), a day to spare for zones; None
+    without."""
     if not policy.caps:
         return None
     return min(add(now, _reach(cap), zone_named("UTC")) for cap in policy.caps) - timedelta(days=1)

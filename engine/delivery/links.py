@@ -1,6 +1,7 @@
 """Signed links that need no login and never expire: an opaque token says which customer, channel and topic.
 
-The key that signs carries an id in the token, and old keys stay readable. The token holds our own opaque customer id, nothing personal.
+The key that signs carries an id in the token, and old keys stay readable. The token holds our own opaque customer id,
+nothing personal.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What conditions may know of customers beyond their attributes: segments, stages and computed attributes, answered from the store.
+"""What conditions may know of customers beyond their attributes: segments, stages and computed attributes, answered from the
+store.
 
-Computed on demand for the customers of one batch, from the events that the definitions name: one query, whatever the batch's size.
+Computed on demand for the customers of one batch, from the events that the definitions name: one query, whatever the batch's
+size.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -73,7 +76,9 @@ class People:
         if self.needs.stage:
             inside = self.segments(customer)
             stages = self.deployment.segments.stages
-            values["stage"] = next((s.name for s in stages if s.condition is None or self._holds(s.condition, customer, inside)), None)
+            values["stage"] = next(
+                (s.name for s in stages if s.condition is None or self._holds(s.condition, customer, inside)), None
+            )
         return values
 
     def segments(self, customer: int) -> Callable[[str], bool]:
@@ -144,7 +149,7 @@ class People:
         if len(found) < computed.at_least:
             return computed.default
         if computed.kind == "median_gap_days":
-            gaps = [(b[0] - a[0]).total_seconds() / 86400 for a, b in zip(found, found[1:], strict=False)]
+            gaps = [(b[0] - a[0]).total_seconds() / 86400 for a, b in pairwise(found)]
             return round(median(gaps)) if gaps else computed.default
         values = self._values(computed, customer, found)
         match computed.kind:

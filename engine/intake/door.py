@@ -1,6 +1,7 @@
 """`accept`: the one door. A batch comes in, one transaction takes it in, and on return it is on disk.
 
-    resolve people ─▶ lock them (in id order) ─▶ store events once ─▶ one after the other in memory: profile, consents, holds, exits,
+    resolve people ─▶ lock them (in id order) ─▶ store events once ─▶ one after the other in memory: profile, consents,
+    holds, exits,
     goals, waits, entries ─▶ write everything in bulk ─▶ commit ─▶ the relay is told
 
 Everything is read before and written after, in a handful of statements per batch; what happens between is in `happening`.
@@ -51,9 +52,7 @@ class Intake:
         checked = [deployment.checked(i) for i in batch]
         refused = [(i, why) for i, (_, why) in zip(batch, checked, strict=True) if why]
         await events.quarantine(c, [_quarantined(i, why, moment) for i, why in refused])
-        taken = [
-            (owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)
-        ]
+        taken = [(owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)]
         stored = await events.insert(c, _event_rows(taken, moment))
         happening = await self._open(c, deployment, locked, [(o, i) for o, i, why in taken if not why], stored, moment)
         answers = []
@@ -98,13 +97,16 @@ class Intake:
             people[r.customer_id].enrollments.append(Inside.of(r))
         for r in open_holds:
             if r.closed_at is None:
-                people[r.customer_id].holds.append(Hold(r.name, r.key, tuple(r.pause), r.opened_at, r.until, r.enrollment_id, r.id))
+                people[r.customer_id].holds.append(
+                    Hold(r.name, r.key, tuple(r.pause), r.opened_at, r.until, r.enrollment_id, r.id)
+                )
         fresh_ids = await enrollments.new_ids(c, len(candidates)) if candidates else []
         return Happening(deployment, plans, facts, people, earlier, iter(fresh_ids), moment)
 
 
 async def _resolve(c: Connection, batch: Sequence[Incoming]) -> list[int]:
-    """The customer of each item; people who are new come into being, and an anonymous one is joined to the known one named with it."""
+    """The customer of each item; people who are new come into being, and an anonymous one is joined to the known one named
+    with it."""
     wanted = [[(k, v) for k, v in i.identifiers.items() if v] for i in batch]
     found = await customers.find(c, sorted({pair for pairs in wanted for pair in pairs}))
     strangers: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -180,5 +182,3 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
         await enrollments.wake_paused(c, [(owner, hold.pause) for owner, hold in closed])
     if h.begun or h.inputs or h.ends or closed:
         await run(c, "select pg_notify(:channel, '')", channel=relay_store.CHANNEL)
-
-

@@ -1,6 +1,7 @@
 """What one batch of events does to the people it concerns, in memory: the rules between reading and writing.
 
-No I/O: `door` reads before and writes after, while the customers' rows are locked. Source of the rules: semantics.md, "Events and inputs",
+No I/O: `door` reads before and writes after, while the customers' rows are locked. Source of the rules: semantics.md,
+"Events and inputs",
 "Enrollments", "Holds", "Consent".
 """
 
@@ -52,7 +53,8 @@ class Hold:
 
 @dataclass(slots=True)
 class Inside:
-    """An enrollment as intake sees it. `begun`: its row to insert, where this batch began it. `status` "ended" with an open goal window."""
+    """An enrollment as intake sees it. `begun`: its row to insert, where this batch began it. `status` "ended" with an open
+    goal window."""
 
     id: int
     journey: str
@@ -217,9 +219,7 @@ class Happening:
         if followed:
             self._input(inside, "replan", at, event_id, [(n, 0) for n in followed])
 
-    def _satisfied(
-        self, watch: Watch, plan: Plan, inside: Inside, event: Mapping[str, Any], context: Context
-    ) -> bool:
+    def _satisfied(self, watch: Watch, plan: Plan, inside: Inside, event: Mapping[str, Any], context: Context) -> bool:
         if watch.correlate and plan.key and str(event.get(plan.key, "")) != inside.key:
             return False
         if watch.segment is not None:
@@ -337,7 +337,9 @@ class Happening:
         return Context(
             customer=self.facts.customer(person.id, person.attributes),
             now=at,
-            entry=None if inside is None else self.deployment.event_values(inside.entry.get("name", ""), inside.entry, inside.entered_at),
+            entry=None
+            if inside is None
+            else self.deployment.event_values(inside.entry.get("name", ""), inside.entry, inside.entered_at),
             event=event,
             vars={} if inside is None else inside.vars,
             segments=self.facts.segments(person.id),

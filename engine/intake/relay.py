@@ -2,7 +2,8 @@
 
     pending inputs ─▶ commit new members to a cohort ─▶ start or signal it ─▶ mark as relayed
 
-A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs whose number it has
+A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs
+whose number it has
 seen. Customers are divided into partitions; each is owned by one process at a time, so a cohort has at most one signal in flight.
 """
 

@@ -18,7 +18,8 @@ async def settle(c: Connection, scale: float) -> LogicalClock:
     await run(c, "select pg_advisory_xact_lock(7235774)")
     if (await fetch(c, "select exists (select 1 from enrollments where status <> 'ended')"))[0][0]:
         raise ScaleChanged(
-            f"time_scale is {scale:g} in sojourn.yaml and {row.scale:g} in the database: it can't change while enrollments are live"
+            f"time_scale is {scale:g} in sojourn.yaml and {row.scale:g} in the database: it can't change while "
+            f"enrollments are live"
         )
     await run(
         c,

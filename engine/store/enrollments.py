@@ -26,7 +26,8 @@ async def of_customers(c: Connection, ids: Sequence[int], journeys: Sequence[str
     what they entered by (`entry`, `entry_name`, `entered_at`)."""
     return await fetch(
         c,
-        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, e.goal_at, e.goal_until, "
+        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, "
+        "e.goal_at, e.goal_until, "
         "e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event "
         "where e.customer_id = any(cast(:ids as bigint[])) and e.journey = any(cast(:journeys as text[])) "
@@ -59,11 +60,13 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
         await run(
             c,
             """with r as (
-                select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text, plan text,
+                select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text, plan
+                text,
                     key text, number integer, holdout boolean, depth smallint, entry_event bigint, entered_at timestamptz,
                     goal_until timestamptz, lane smallint, ended_at timestamptz, reason text)
             ), e as (
-                insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until,
+                insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event,
+                entered_at, goal_until,
                     status, ended_at, reason)
                 select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until,
                     case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
@@ -164,8 +167,10 @@ async def reach_goals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 
 
 async def contexts(c: Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Row[Any]]:
-    """For (enrollment, input number or 0): all that its conditions and templates may see. Rows: id, customer_id, journey, plan, key,
-    status, reason, holdout, depth, vars, attributes, entry/entry_name/entry_at and event/event_name/event_at (None without one)."""
+    """For (enrollment, input number or 0): all that its conditions and templates may see. Rows: id, customer_id, journey,
+    plan, key,
+    status, reason, holdout, depth, vars, attributes, entry/entry_name/entry_at and event/event_name/event_at (None without
+    one)."""
     found = await fetch(
         c,
         "select e.id, e.customer_id, e.journey, e.plan, e.key, e.status, e.reason, e.holdout, e.depth, e.vars, "

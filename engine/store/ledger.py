@@ -1,6 +1,7 @@
 """The ledger of messages and of the decisions that led to them. Caps are counted here and nowhere else.
 
-A message holds a cap slot while `slot_at` is set. Decisions are made and slots taken in one transaction under the lock of the customers'
+A message holds a cap slot while `slot_at` is set. Decisions are made and slots taken in one transaction under the lock of
+the customers'
 rows, so `limit` is never exceeded.
 """
 
@@ -57,15 +58,18 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
     if items:
         await run(
             c,
-            """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash, channel,
+            """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
+            channel,
                 topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until, lease_owner, lease_until,
                 tries, policy, consent_version)
-            select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash, channel, topic, tier, status,
+            select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash, channel, topic,
+            tier, status,
                 reason, detail, planned_at, expires_at, decided_at, slot_at, until,
                 case when status = 'handed_over' then :owner end,
                 case when status = 'handed_over' then clock_timestamp() + make_interval(secs => :lease) end,
                 case when status = 'handed_over' then 1 else 0 end, policy, consent_version
-            from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, journey text, plan text,
+            from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, journey
+            text, plan text,
                 step text, attempt smallint, template text, template_hash text, channel text, topic text, tier text, status text,
                 reason text, detail text, planned_at timestamptz, expires_at timestamptz, decided_at timestamptz,
                 slot_at timestamptz, until timestamptz, policy text, consent_version bigint)
@@ -80,12 +84,15 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
 
 
 async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """One row per decision: key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan, consent_version."""
+    """One row per decision: key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan,
+    consent_version."""
     if items:
         await run(
             c,
-            "insert into decisions (key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan, consent_version) "
-            "select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, at timestamptz, decision text, "
+            "insert into decisions (key, customer_id, at, decision, reason, rule, detail, until, earliest, "
+            "gates, policy, plan, consent_version) "
+            "select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, at "
+            "timestamptz, decision text, "
             "reason text, rule text, detail text, until timestamptz, earliest timestamptz, gates jsonb, policy text, plan text, "
             "consent_version bigint)",
             rows=rows(items),
@@ -97,10 +104,12 @@ async def results(c: Connection, items: Sequence[dict[str, Any]], *, owner: str)
     if items:
         await run(
             c,
-            "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, ''), sent_at = r.sent_at, "
+            "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, "
+            "''), sent_at = r.sent_at, "
             "until = r.until, provider_id = coalesce(r.provider_id, ''), words = coalesce(r.words, ''), "
             "slot_at = case when r.keep_slot then slot_at end, lease_owner = null, lease_until = null "
-            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, status text, reason text, detail text, sent_at timestamptz, "
+            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, status text, reason text, detail text, "
+            "sent_at timestamptz, "
             "until timestamptz, provider_id text, words text, keep_slot boolean) "
             "where messages.key = r.key and messages.lease_owner = :owner",
             rows=rows(items),

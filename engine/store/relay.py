@@ -30,7 +30,8 @@ async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) ->
     if ids:
         await run(
             c,
-            "update inputs set relayed_at = clock_timestamp(), note = coalesce(:note, note) where id = any(cast(:ids as bigint[]))",
+            "update inputs set relayed_at = clock_timestamp(), note = coalesce(:note, note) where id = "
+            "any(cast(:ids as bigint[]))",
             ids=list(ids),
             note=note,
         )
@@ -55,14 +56,19 @@ async def open_cohort(c: Connection, plan: str, owner: str, max_size: int, max_a
         owner=owner,
     )
     if not found:
-        found = await fetch(c, "insert into cohorts (plan, owner) values (:plan, :owner) returning id, admitted", plan=plan, owner=owner)
+        found = await fetch(
+            c, "insert into cohorts (plan, owner) values (:plan, :owner) returning id, admitted", plan=plan, owner=owner
+        )
     return found[0].id, max_size - found[0].admitted
 
 
 async def admit(c: Connection, cohort: int, enrollments: Sequence[int]) -> None:
     """Commit members to a cohort, before Temporal hears of them."""
     await run(
-        c, "update enrollments set cohort_id = :cohort where id = any(cast(:ids as bigint[]))", cohort=cohort, ids=list(enrollments)
+        c,
+        "update enrollments set cohort_id = :cohort where id = any(cast(:ids as bigint[]))",
+        cohort=cohort,
+        ids=list(enrollments),
     )
     await run(c, "update cohorts set admitted = admitted + :n where id = :cohort", cohort=cohort, n=len(enrollments))
 
@@ -84,9 +90,7 @@ async def reopen_members(c: Connection, enrollments: Sequence[int]) -> list[Row[
 
 async def states(c: Connection, enrollments: Sequence[int]) -> dict[int, Any]:
     """Enrollment → recorded state (None: it never recorded one)."""
-    found = await fetch(
-        c, "select id, state from enrollments where id = any(cast(:ids as bigint[]))", ids=list(enrollments)
-    )
+    found = await fetch(c, "select id, state from enrollments where id = any(cast(:ids as bigint[]))", ids=list(enrollments))
     return {r.id: r.state for r in found}
 
 

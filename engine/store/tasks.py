@@ -11,7 +11,8 @@ from engine.store.database import Connection, fetch, rows, run
 
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """New tasks: key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at. A key or a `once` that exists changes
+    """New tasks: key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at. A key or a `once` that exists
+    changes
     nothing."""
     if items:
         await run(

@@ -1,4 +1,5 @@
-"""Temporal as the floors above see it: connect, bring inputs to cohorts, run a worker. Only here and below is `temporalio` imported."""
+"""Temporal as the floors above see it: connect, bring inputs to cohorts, run a worker. Only here and below is `temporalio`
+imported."""
 
 from __future__ import annotations
 

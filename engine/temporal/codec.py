@@ -23,7 +23,8 @@ class CodecError(Exception):
 
 
 def parse_keys(text: str) -> list[tuple[str, bytes]]:
-    """Keys from `SOJOURN_ENCRYPTION_KEY`: "id:base64" items separated by commas, the first one writes. A lone base64 key has id "1".
+    """Keys from `SOJOURN_ENCRYPTION_KEY`: "id:base64" items separated by commas, the first one writes. A lone base64 key has
+    id "1".
     Each is 32 bytes. Raises CodecError."""
     keys = []
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -71,6 +72,8 @@ class AesGcmCodec(PayloadCodec):
             try:
                 plain = cipher.decrypt(payload.data[:12], payload.data[12:], name)
             except InvalidTag as wrong:
-                raise CodecError(f"a payload does not open with key {name.decode()!r}: the key was changed under its id") from wrong
+                raise CodecError(
+                    f"a payload does not open with key {name.decode()!r}: the key was changed under its id"
+                ) from wrong
             out.append(Payload.FromString(plain))
         return out

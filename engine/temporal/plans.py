@@ -1,6 +1,7 @@
 """The plans that this worker process can run, by hash. Filled before polling; a workflow that needs another one says so here.
 
-This is the only state that workflow code shares with the process around it. It holds JSON, not `Plan`s: under Temporal's sandbox the
+This is the only state that workflow code shares with the process around it. It holds JSON, not `Plan`s: under Temporal's
+sandbox the
 workflow has classes of its own and builds its plans from them.
 """
 

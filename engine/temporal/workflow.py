@@ -1,9 +1,11 @@
 """The cohort: one workflow execution that carries up to 500 enrollments of one plan.
 
-It only translates: inputs go into `core.advance`, commands come out and become batched activities, their outcomes go back in. It decides
+It only translates: inputs go into `core.advance`, commands come out and become batched activities, their outcomes go back
+in. It decides
 nothing, reads no clock but Temporal's, and holds ids, positions and moments. Its type is the journey's name.
 
-Danger signs when you change this file: anything that alters which activities, timers or signals are produced in which order breaks the
+Danger signs when you change this file: anything that alters which activities, timers or signals are produced in which order
+breaks the
 replay of cohorts that are running; put such a change behind `workflow.patched`.
 """
 
@@ -176,7 +178,8 @@ class Cohort:
             heapq.heappush(self.wakes, (state.wake, member))
 
     def _start_pending(self, only_records: bool = False) -> None:
-        """Start activities. Before continue-as-new only records are: other commands can be issued again from their member's state."""
+        """Start activities. Before continue-as-new only records are: other commands can be issued again from their member's
+        state."""
         pending = [p for p in self.pending if not only_records or p[1].kind == "record"]
         self.pending = [p for p in self.pending if only_records and p[1].kind != "record"]
         for one in group(self.plan, self.lanes, pending):
@@ -277,5 +280,3 @@ def _why(failed: ActivityError, one: Group) -> str:
     if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START:
         return f"no worker serves {one.queue or 'the main queue'}"
     return f"{one.activity} failed: {cause or failed}"[:180]
-
-
