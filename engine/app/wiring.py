@@ -133,6 +133,7 @@ async def open_worker(
                 {name: Pace(rate) for name, rate in rates.items() if rate is not None},
                 core.links,
                 core.clock,
+                core.intake,
                 lease_seconds,
             ),
         )

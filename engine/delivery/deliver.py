@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from engine.core.enrollment import Command, Outcome
 from engine.core.facts import SlotFact
 from engine.core.governance import decide
+from engine.core.incoming import Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
@@ -44,15 +45,16 @@ SOFT_LIMIT_SECONDS = 2.0
 SHORT_WAIT_SECONDS = 60.0
 """A retry later than this gives its slot back and is decided anew."""
 
+MESSAGE_SENT = "message_sent"
+DELIVERY_SOURCE = "delivery"
+
 UNKNOWN_TRIES = 10
 """How often an unknown outcome is tried again on a channel that may repeat; then it counts as sent."""
-
-Sent = Callable[[Sequence[tuple[Draft, datetime]]], Any]
 
 
 @dataclass(slots=True)
 class Delivery:
-    """What `deliver` needs, wired once per process. `on_sent` tells the one door about messages that were sent."""
+    """What `deliver` needs, wired once per process. `door` is told of messages that were sent, where a journey looks at that."""
 
     database: Database
     deployments: Deployments
@@ -60,6 +62,7 @@ class Delivery:
     paces: Mapping[str, Pace]
     links: Links
     clock: LogicalClock
+    door: Door
     lease_seconds: float = LEASE_SECONDS
 
     async def deliver(self, channel_name: str, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
@@ -87,6 +90,7 @@ class Delivery:
             assert channel is not None
             await self._hand_over(deployment, channel, chunk)
         await self._note_last_send(plan, drafts)
+        await self._tell_sent(drafts)
         return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
 
     async def _draft(
@@ -184,6 +188,9 @@ class Delivery:
         draft.tries = row.tries
         if row.status in ("sent", "unknown", "refused"):
             draft.done("next", at=row.sent_at)
+            draft.was_sent = row.status == "sent"
+        elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":
+            draft.done("exit", reason="deferred")
         elif row.status == "dropped":
             draft.done("fallback" if draft.has_fallback() and row.reason in ("reachable", "suppression") else "next")
         elif row.status == "handed_over" and row.leased:
@@ -216,7 +223,7 @@ class Delivery:
             return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, **told)
         if verdict.decision == "defer":
             draft.done("exit", reason="deferred") if draft.op.on_defer == "exit" else draft.done("next")
-            return draft.ledger_row("dropped", policy=policy, now=at, **told)
+            return draft.ledger_row("dropped", policy=policy, now=at, until=verdict.until, **told)
         fallback = draft.has_fallback() and verdict.reason in ("reachable", "suppression")
         draft.done("fallback" if fallback else "next")
         return draft.ledger_row("dropped", policy=policy, now=at, **told)
@@ -246,6 +253,7 @@ class Delivery:
         told = {"key": draft.key, "provider_id": receipt.provider_id, "words": receipt.words}
         if receipt.result is Result.ACCEPTED:
             draft.done("next", at=moment)
+            draft.was_sent = True
             return {**told, "status": "sent", "sent_at": moment, "keep_slot": True}
         if receipt.result is Result.REFUSED:
             draft.done("fallback" if receipt.suppress and draft.has_fallback() else "next", at=moment)
@@ -266,6 +274,27 @@ class Delivery:
         if wait <= SHORT_WAIT_SECONDS or receipt.result is Result.UNKNOWN:
             return {"status": "reserved", "reason": "provider", "until": until, "keep_slot": True}
         return {"status": "deferred", "reason": "provider", "until": until, "keep_slot": False}
+
+    async def _tell_sent(self, drafts: Sequence[Draft]) -> None:
+        """`message_sent` through the one door, once per message, if any journey looks at it."""
+        if not self.deployments.cares(MESSAGE_SENT):
+            return
+        told = [
+            Incoming(
+                "track",
+                DELIVERY_SOURCE,
+                f"{d.key}/sent",
+                MESSAGE_SENT,
+                properties=d.event_properties(),
+                customer=d.customer,
+                occurred_at=d.outcome.at,
+                depth=d.row.depth,
+            )
+            for d in drafts
+            if d.was_sent and d.outcome is not None
+        ]
+        if told:
+            await self.door.accept(told)
 
     async def _note_last_send(self, plan: Plan, drafts: Sequence[Draft]) -> None:
         """`vars.last_send.status`, for the plans that read it."""

@@ -90,10 +90,6 @@ class Deployment:
         started = plan.starts is None or at >= datetime.fromisoformat(plan.starts)
         return started and (plan.ends is None or at < datetime.fromisoformat(plan.ends))
 
-    def cares(self, event: str) -> bool:
-        """Whether any deployed plan looks at `event`."""
-        return any(event in p.events() for p in self.plans.values())
-
     def sender(self, channel: str) -> Mapping[str, str]:
         """Policy's sender of a channel."""
         found = next((s.values for s in self.policy.senders if s.channel == channel), None)
@@ -238,6 +234,7 @@ class Deployments:
         self._current: Deployment | None = None
         self._plans: dict[str, Plan] = {}
         self._last_send: dict[str, bool] = {}
+        self._watched: tuple[int, frozenset[str]] = (0, frozenset())
 
     async def current(self, c: Connection) -> Deployment:
         """The deployment in force as this transaction sees it. Raises NothingDeployed."""
@@ -261,9 +258,12 @@ class Deployments:
         await self._load_plans(c, [h for h in wanted if h not in self._plans])
         return [self._plans[h] for h in wanted if h in self._plans]
 
-    async def journeys(self, c: Connection) -> list[str]:
-        """The names of all journeys that were ever deployed."""
-        return [r[0] for r in await fetch(c, "select name from journeys")]
+    def cares(self, event: str) -> bool:
+        """Whether any plan that this process knows looks at `event`: the deployed ones and those of everyone it met inside."""
+        if self._watched[0] != len(self._plans):
+            names = frozenset(n for p in self._plans.values() for n in p.events())
+            self._watched = (len(self._plans), names)
+        return event in self._watched[1]
 
     def reads_last_send(self, plan: Plan) -> bool:
         """Whether the plan's text mentions `last_send`."""

@@ -5,7 +5,7 @@ Mutable while one batch is worked on, and known to this floor only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +39,8 @@ class Draft:
     consent_version: int = 0
     verdict: Verdict | None = None
     outcome: Outcome | None = None
-    tries: int = field(default=0)
+    tries: int = 0
+    was_sent: bool = False
 
     @property
     def customer(self) -> int:
@@ -66,6 +67,18 @@ class Draft:
         c = self.command
         self.outcome = Outcome(kind, c.op, c.visit, c.attempt, **values)
         return self.outcome
+
+    def event_properties(self) -> dict[str, Json]:
+        """What the built-in events about this message say."""
+        return {
+            "message": self.key,
+            "journey": self.plan.journey,
+            "step": self.op.step,
+            "template": self.op.template,
+            "channel": self.command.channel,
+            "topic": self.op.topic,
+            "tier": self.op.tier,
+        }
 
     def has_fallback(self) -> bool:
         """Whether there is another channel to try."""

@@ -20,8 +20,8 @@ from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
-from engine.intake.happening import Happening, Hold, Inside, Person
-from engine.store import customers, enrollments, events
+from engine.intake.happening import GOAL_REACHED, Happening, Hold, Inside, Person
+from engine.store import customers, enrollments, events, tasks
 from engine.store import relay as relay_store
 from engine.store.database import Connection, Database, now, run, transaction
 
@@ -67,6 +67,8 @@ class Intake:
             started = happening.take(happening.people[owner], incoming, event_id)
             answers.append(Accepted(owner, enrollments=tuple(started)))
         await _write(c, happening, moment)
+        if happening.consequences:
+            await self._accept(c, happening.consequences)
         return answers
 
     async def _open(
@@ -81,7 +83,7 @@ class Intake:
         """Read what this batch can concern."""
         fresh = [(o, i) for o, i in taken if (i.source, i.message_id) in stored and not i.history]
         ids = sorted({o for o, _ in fresh})
-        live = await enrollments.of_customers(c, ids, await self.deployments.journeys(c)) if ids else []
+        live = await enrollments.of_customers(c, ids) if ids else []
         plans: dict[str, Plan] = {r.plan: await self.deployments.plan(c, r.plan) for r in live}
         entries = deployment.entries_for({i.name for _, i in fresh}, {i.journey for _, i in fresh if i.kind == "enroll"})
         everyone = [*plans.values(), *entries]
@@ -101,7 +103,7 @@ class Intake:
                     Hold(r.name, r.key, tuple(r.pause), r.opened_at, r.until, r.enrollment_id, r.id)
                 )
         fresh_ids = await enrollments.new_ids(c, len(candidates)) if candidates else []
-        return Happening(deployment, plans, facts, people, earlier, iter(fresh_ids), moment)
+        return Happening(deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED))
 
 
 async def _resolve(c: Connection, batch: Sequence[Incoming]) -> list[int]:
@@ -172,6 +174,7 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     await customers.add_consents(c, h.consents)
     await customers.suppress(c, h.suppressions)
     await enrollments.reach_goals(c, h.goals)
+    await tasks.complete(c, h.tasks_done, moment)
     await enrollments.end(c, h.ends, close_tasks=True)
     await enrollments.insert(c, h.begun)
     await enrollments.append_inputs(c, h.inputs)

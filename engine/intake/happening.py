@@ -8,7 +8,7 @@ No I/O: `door` reads before and writes after, while the customers' rows are lock
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ from engine.delivery.deployment import Deployment
 from engine.delivery.people import People
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
+
+GOAL_REACHED = "goal_reached"
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Person:
 
 @dataclass(slots=True)
 class Happening:
-    """One batch. The lists at the end are what `door` writes."""
+    """One batch. The lists at the end are what `door` writes; `consequences` are events of our own that it takes in next."""
 
     deployment: Deployment
     plans: dict[str, Plan]
@@ -98,12 +100,15 @@ class Happening:
     earlier: dict[tuple[int, str, str], Any]
     ids: Iterator[int]
     now: datetime
+    tells_goals: bool = False
     consents: list[dict[str, Any]] = field(default_factory=list)
     suppressions: list[dict[str, Any]] = field(default_factory=list)
     goals: list[dict[str, Any]] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
     begun: list[dict[str, Any]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    tasks_done: list[tuple[int, int]] = field(default_factory=list)
+    consequences: list[Incoming] = field(default_factory=list)
     last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
 
     @staticmethod
@@ -158,6 +163,8 @@ class Happening:
                         "until": p.get("until"),
                     }
                 )
+        if incoming.name == "task_completed" and isinstance(p.get("task"), int):
+            self.tasks_done.append((p["task"], person.id))
         hard = incoming.name == "message_complained" or (incoming.name == "message_bounced" and bool(p.get("hard")))
         channel = str(p.get("channel") or "")
         address = p.get("address") or person.attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
@@ -238,6 +245,10 @@ class Happening:
         inside.goal_at = at
         number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
         self.goals.append({"id": inside.id, "at": at, "value": number})
+        if self.tells_goals and inside.depth < CHAIN_LIMIT:
+            properties: dict[str, Json] = {"journey": inside.journey, "event": goal.event, "value": number}
+            told = Incoming("track", "intake", f"goal/{inside.id}", GOAL_REACHED, properties, customer=person.id, occurred_at=at)
+            self.consequences.append(replace(told, depth=inside.depth + 1))
         if goal.exit and inside.status != "ended":
             self.leave(person, inside, "goal", event_id)
 

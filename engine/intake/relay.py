@@ -116,7 +116,8 @@ class Relay:
         async with transaction(self.database) as c:
             deployment = await self.deployments.current(c)
             pending = await store.pending(c, lanes, BATCH)
-            homes, rebuilt = await self._place(c, pending, f"{self._name(partition)}")
+            homes, rebuilt = await self._place(c, pending, self._name(partition))
+            plans = {h: (await self.deployments.plan(c, h)).journey for h in {r.plan for r in pending}}
         groups: dict[int, list[Any]] = defaultdict(list)
         over = []
         for r in pending:
@@ -125,7 +126,6 @@ class Relay:
                 over.append(r.id)
             else:
                 groups[home].append(r)
-        plans = {r.plan: (await self._journey(r.plan)) for r in pending}
         free = asyncio.Semaphore(SIGNALS_AT_ONCE)
         ranks = _lanes(deployment.policy)
 
@@ -146,10 +146,6 @@ class Relay:
         if any(how == "unreachable" for _, _, how in results):
             raise Unreachable("Temporal did not take everything")
         return len(pending)
-
-    async def _journey(self, plan_hash: str) -> str:
-        async with transaction(self.database) as c:
-            return (await self.deployments.plan(c, plan_hash)).journey
 
     async def _place(self, c: Any, pending: Sequence[Any], owner: str) -> tuple[dict[int, int], dict[int, list[Json]]]:
         """Cohorts for the enrollments that have none, committed with this transaction; and for those that lived in a cohort that

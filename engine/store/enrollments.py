@@ -21,7 +21,7 @@ async def new_ids(c: Connection, count: int) -> list[int]:
     return [r.id for r in found]
 
 
-async def of_customers(c: Connection, ids: Sequence[int], journeys: Sequence[str]) -> list[Row[Any]]:
+async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Enrollments of these customers that an event can concern: live or parked, or ended with their goal window open; with
     what they entered by (`entry`, `entry_name`, `entered_at`)."""
     return await fetch(
@@ -30,10 +30,9 @@ async def of_customers(c: Connection, ids: Sequence[int], journeys: Sequence[str
         "e.goal_at, e.goal_until, "
         "e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event "
-        "where e.customer_id = any(cast(:ids as bigint[])) and e.journey = any(cast(:journeys as text[])) "
+        "where e.customer_id = any(cast(:ids as bigint[])) "
         "and (e.status <> 'ended' or (e.goal_at is null and e.goal_until > sojourn_now())) order by e.id",
         ids=list(ids),
-        journeys=list(journeys),
     )
 
 

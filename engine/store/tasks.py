@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -34,3 +35,17 @@ async def of_queue(c: Connection, queue: str | None, status: str = "open") -> li
         queue=queue,
         status=status,
     )
+
+
+async def complete(c: Connection, items: Sequence[tuple[int, int]], at: datetime) -> None:
+    """Mark open tasks (task id, customer) as done."""
+    if items:
+        await run(
+            c,
+            "update tasks set status = 'done', closed_at = :at "
+            "from unnest(cast(:ids as bigint[]), cast(:owners as bigint[])) as w(id, customer_id) "
+            "where tasks.id = w.id and tasks.customer_id = w.customer_id and status = 'open'",
+            ids=[i for i, _ in items],
+            owners=[o for _, o in items],
+            at=at,
+        )
