@@ -98,10 +98,26 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
         plans[name], said = compile_journey(journey, document, world)
         notes += said
     tests = _tests(journeys_folder / "tests", folder, documents, names)
-    found = in_order([*problems, *(p for d in documents for p in d.problems)])
+    hushed = {code for name, codes in _FOLLOWS.items() if _broken(shared[name]) for code in codes}
+    if any(d.root is None for d in documents):
+        hushed.add("SJ206")  # a journey whose file isn't YAML has a name that nobody knows
+    found = in_order(p for p in [*problems, *(p for d in documents for p in d.problems)] if p.code not in hushed)
     if errors(found):
         raise AuthoringError(found)
     return Compiled(plans, policy, tracking, segments, templates, found, notes, tests)
+
+
+_FOLLOWS = {
+    "tracking": {"SJ201", "SJ208", "SJ211", "SJ231", "SJ302", *(f"SJ33{n}" for n in range(6))},
+    "segments": {"SJ212", "SJ330"},
+    "policy": {"SJ203", "SJ204", "SJ417", "SJ418"},
+}
+"""What is reported everywhere when one of the shared files can't be read: its own problems are the cause, and told alone."""
+
+
+def _broken(document: Document | None) -> bool:
+    """Whether the file is there and couldn't be read as what it should be."""
+    return document is not None and any(p.code <= "SJ114" or p.code == "SJ310" for p in errors(document.problems))
 
 
 def _read(inside: Path, name: str, folder: Path, documents: list[Document]) -> Document | None:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from engine.settings.document import Document, Map, Node, Text, plain
+from engine.settings.document import Document, List, Map, Node, Text, plain
 from engine.settings.problems import Problem, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -112,8 +112,17 @@ def validate(document: Document, model: type[M]) -> M | None:
 
 
 def path_of(document: Document, loc: tuple[int | str, ...]) -> list[str | int]:
-    """pydantic's `loc` without the tags of unions, which don't stand in the file."""
-    return [part for part in loc if not (isinstance(part, str) and part.startswith("<"))]
+    """pydantic's `loc` as a path in the file: without the tags of unions, and without the index of a single value that stands
+    for a list of one."""
+    path: list[str | int] = []
+    for part in loc:
+        node = document.at(path)
+        written = isinstance(node, Map) and node.get(str(part)) is not None
+        tag = isinstance(part, str) and part.startswith("<") and part.endswith(">")
+        if not written and (tag or part == "[key]" or (isinstance(part, int) and not isinstance(node, List))):
+            continue
+        path.append(part)
+    return path
 
 
 def _problem(document: Document, data: Any, error: dict[str, Any], read_as: dict[int, type[BaseModel]]) -> Problem:
@@ -135,7 +144,7 @@ def _problem(document: Document, data: Any, error: dict[str, Any], read_as: dict
     node = document.at(path)
     if kind == "one_of":
         return _not_one(document, node, error)
-    if isinstance(node, Map) and path:
+    if path and (isinstance(node, Map) or error["loc"][-1] == "[key]"):
         node = document.key_at(path)
     code = str((error.get("ctx") or {}).get("code", "SJ112"))
     return document.problem(code, node, _words(error), str((error.get("ctx") or {}).get("hint", "")))

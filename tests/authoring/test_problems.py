@@ -143,7 +143,7 @@ def test_all_problems_of_all_files_come_out_in_one_run(write: Callable[..., Path
         {
             "journeys/a.yaml": "journey: a\nsteps: [\n",
             "journeys/b.yaml": HEAD.replace("journey: j", "journey: b") + "- {wiat: 1d}\n- {wait: 1q}\n",
-            "journeys/c.yaml": HEAD.replace("journey: j", "journey: c") + "- {start: nowhere}\n- {exit: x, if: customer.nam}\n",
+            "journeys/c.yaml": HEAD.replace("journey: j", "journey: c") + "- {exit: x, if: customer.nam}\n",
             "templates/email/broken.txt": "---\nsubject: x\n",
         }
     )
@@ -154,7 +154,6 @@ def test_all_problems_of_all_files_come_out_in_one_run(write: Callable[..., Path
         ("journeys/a.yaml", "SJ101"),
         ("journeys/b.yaml", "SJ113"),
         ("journeys/b.yaml", "SJ112"),
-        ("journeys/c.yaml", "SJ206"),
         ("journeys/c.yaml", "SJ231"),
         ("templates/email/broken.txt", "SJ122"),
     ] == found
@@ -171,6 +170,21 @@ def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) 
     with pytest.raises(AuthoringError) as raised:
         load_project(folder, CHANNELS)
     assert ["SJ113"] == [p.code for p in raised.value.problems]
+
+
+@pytest.mark.parametrize("shared", ["tracking", "policy", "segments"])
+def test_a_shared_file_that_cannot_be_read_is_told_alone(problems: Finding, shared: str) -> None:
+    """What the other files refer to in it isn't reported as missing."""
+    steps = f"- {{{SEND}, if: not segment('vip')}}\n- {{wait_for: order_refunded, id: w, timeout: 1d}}"
+    found = problems(steps, **{shared: "unknown_key: 1\n"})
+    assert {f"journeys/{shared}.yaml"} == {p.file for p in found if p.level == "error"}
+
+
+def test_a_single_entry_is_underlined_like_one_of_a_list(problems: Finding) -> None:
+    """`enter:` and `exit:` take one or several, and a wrong key is found in both."""
+    single = problems(j="exit: {evnt: x}\n" + HEAD + "- exit: x")
+    listed = problems(j="exit: [{evnt: x}]\n" + HEAD + "- exit: x")
+    assert [("SJ110", 1, 8), ("SJ110", 1, 9)] == [(p.code, p.line, p.column) for p in [*single, *listed]]
 
 
 def test_suggestions_name_the_nearest(problems: Finding) -> None:
