@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Plan
 from engine.core.wire import Json
@@ -23,10 +25,13 @@ from engine.delivery.people import People
 from engine.intake.happening import GOAL_REACHED, Happening, Hold, Inside, Person
 from engine.store import customers, enrollments, events, tasks
 from engine.store import relay as relay_store
-from engine.store.database import Connection, Database, now, run, transaction
+from engine.store.database import Connection, Database, collided, now, run, transaction
 
 BATCH = 500
 """Incomings per transaction at the most; longer batches take several, in order."""
+
+COLLISIONS = 5
+"""How often a transaction is tried that collides with another."""
 
 
 @dataclass(slots=True)
@@ -40,9 +45,19 @@ class Intake:
         """Take `batch` in. One answer per item, in order; a `message_id` that its source has used before changes nothing."""
         answers: list[Accepted] = []
         for i in range(0, len(batch), BATCH):
-            async with transaction(self.database) as c:
-                answers += await self._accept(c, batch[i : i + BATCH])
+            answers += await self._accept_part(batch[i : i + BATCH])
         return answers
+
+    async def _accept_part(self, part: Sequence[Incoming]) -> list[Accepted]:
+        """One transaction; run again where PostgreSQL gave it up in favour of another."""
+        for attempt in range(1, COLLISIONS + 1):
+            try:
+                async with transaction(self.database) as c:
+                    return await self._accept(c, part)
+            except DBAPIError as error:
+                if attempt == COLLISIONS or not collided(error):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     async def _accept(self, c: Connection, batch: Sequence[Incoming]) -> list[Accepted]:
         owners = await _resolve(c, batch)

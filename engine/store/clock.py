@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from engine.core.logical import LogicalClock
 from engine.store.database import Connection, fetch, run
 
@@ -28,3 +30,17 @@ async def settle(c: Connection, scale: float) -> LogicalClock:
     )
     row = (await fetch(c, "select scale, real_epoch, logical_epoch from clock"))[0]
     return LogicalClock(row.scale, row.real_epoch, row.logical_epoch)
+
+
+async def begin(c: Connection, scale: float, at: datetime) -> None:
+    """Let logical time be `at` now and pass at `scale`. Only for a database in which nobody was ever enrolled: what was
+    decided before would come to lie in the future or in another year. Raises ScaleChanged otherwise."""
+    touched = await run(
+        c,
+        "update clock set scale = :scale, logical_epoch = :at, real_epoch = clock_timestamp() "
+        "where not exists (select 1 from enrollments)",
+        scale=scale,
+        at=at,
+    )
+    if not touched:
+        raise ScaleChanged("the clock can't be set any more: somebody has been enrolled")

@@ -14,6 +14,7 @@ import orjson
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import text
 from sqlalchemy.engine import Row
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 set_json_loads(orjson.loads)
@@ -49,6 +50,11 @@ async def transaction(database: Database) -> AsyncIterator[Connection]:
     """One transaction, committed at the end and rolled back on an exception."""
     async with database.begin() as connection:
         yield connection
+
+
+def collided(error: DBAPIError) -> bool:
+    """Whether PostgreSQL gave a transaction up in favour of another (deadlock, serialisation): running it again is right."""
+    return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
 
 
 async def fetch(connection: Connection, statement: str, /, **values: Any) -> list[Row[Any]]:

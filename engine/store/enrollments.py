@@ -23,7 +23,7 @@ async def new_ids(c: Connection, count: int) -> list[int]:
 
 async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Enrollments of these customers that an event can concern: live or parked, or ended with their goal window open; with
-    what they entered by (`entry`, `entry_name`, `entered_at`)."""
+    what they entered by (`entry`, `entry_name`, `entered_at`). Their rows are locked in id order, as everyone locks them."""
     return await fetch(
         c,
         "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, "
@@ -31,7 +31,8 @@ async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
         "e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event "
         "where e.customer_id = any(cast(:ids as bigint[])) "
-        "and (e.status <> 'ended' or (e.goal_at is null and e.goal_until > sojourn_now())) order by e.id",
+        "and (e.status <> 'ended' or (e.goal_at is null and e.goal_until > sojourn_now())) order by e.id "
+        "for no key update of e",
         ids=list(ids),
     )
 
@@ -197,6 +198,7 @@ async def matched_inputs(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
 async def record_positions(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """The projection of where enrollments stand: id, step, wake_at, state (what a rebuild starts from)."""
     if items:
+        await lock_rows(c, [i["id"] for i in items])
         await run(
             c,
             "update enrollments set step = r.step, wake_at = r.wake_at, state = r.state from "
@@ -234,6 +236,7 @@ async def unpark(c: Connection, ids: Sequence[int]) -> list[int]:
 async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Merge `vars` into enrollments: id, vars."""
     if items:
+        await lock_rows(c, [i["id"] for i in items])
         await run(
             c,
             "update enrollments set vars = enrollments.vars || r.vars from "
@@ -243,12 +246,26 @@ async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 
 
 async def lock_customers(c: Connection, enrollments: Sequence[int]) -> None:
-    """Lock the rows of these enrollments' customers, in id order."""
-    await fetch(
+    """Lock these enrollments' customers, then all of those customers' unfinished enrollments: each in id order, so that two
+    transactions never wait for each other."""
+    owners = await fetch(
         c,
         "select id from customers where id in (select customer_id from enrollments where id = any(cast(:ids as bigint[]))) "
         "order by id for no key update",
         ids=list(enrollments),
+    )
+    await fetch(
+        c,
+        "select id from enrollments where customer_id = any(cast(:ids as bigint[])) and status <> 'ended' "
+        "order by id for no key update",
+        ids=[r.id for r in owners],
+    )
+
+
+async def lock_rows(c: Connection, ids: Sequence[int]) -> None:
+    """Lock enrollments in id order before several of them are changed."""
+    await fetch(
+        c, "select id from enrollments where id = any(cast(:ids as bigint[])) order by id for no key update", ids=list(ids)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Row
 
 from engine.store.database import Connection, fetch, run
+from engine.store.enrollments import lock_rows
 
 CHANNEL = "sojourn_inputs"
 """PostgreSQL NOTIFY channel on which intake says that there is work."""
@@ -64,6 +65,7 @@ async def open_cohort(c: Connection, plan: str, owner: str, max_size: int, max_a
 
 async def admit(c: Connection, cohort: int, enrollments: Sequence[int]) -> None:
     """Commit members to a cohort, before Temporal hears of them."""
+    await lock_rows(c, enrollments)
     await run(
         c,
         "update enrollments set cohort_id = :cohort where id = any(cast(:ids as bigint[]))",
@@ -80,6 +82,7 @@ async def close_cohort(c: Connection, cohort: int) -> None:
 
 async def reopen_members(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
     """Take live enrollments out of a cohort that is over, so that they are rebuilt in another from their recorded state."""
+    await lock_rows(c, enrollments)
     return await fetch(
         c,
         "update enrollments set cohort_id = null where id = any(cast(:ids as bigint[])) and status <> 'ended' "
