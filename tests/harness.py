@@ -25,6 +25,7 @@ from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
 from engine.settings.project import CohortSettings, RelaySettings, Settings
+from engine.store import enrollments
 from engine.store.database import fetch, transaction
 
 POLICY = """
@@ -122,10 +123,14 @@ class Running:
         self.customers[user] = answer[0].customer
         return answer[0].customer
 
+    def event(self, user: str, event: str, at: datetime | None = None, **properties: Any) -> Incoming:
+        """An event for `accept`."""
+        identifiers = {"user_id": user}
+        return Incoming("track", "test", f"e{next(_numbers)}", event, properties, identifiers=identifiers, occurred_at=at)
+
     async def track(self, user: str, event: str, at: datetime | None = None, **properties: Any) -> Accepted:
         """One event."""
-        item = Incoming("track", "test", f"e{next(_numbers)}", event, properties, identifiers={"user_id": user}, occurred_at=at)
-        return (await self.accept([item]))[0]
+        return (await self.accept([self.event(user, event, at, **properties)]))[0]
 
     async def accept(self, batch: list[Incoming]) -> list[Accepted]:
         """Through the door."""
@@ -158,6 +163,53 @@ class Running:
             return not (await self.query("select 1 from enrollments where status <> 'ended' limit 1"))
 
         await self.until(over, seconds)
+
+    async def messages(self) -> Sequence[Row[Any]]:
+        """The ledger, oldest first."""
+        return await self.query(
+            "select key, enrollment_id, customer_id, step, channel, status, reason, detail, slot_at, until, planned_at, sent_at, "
+            "tries from messages order by id"
+        )
+
+    async def decisions(self) -> Sequence[Row[Any]]:
+        """Every decision of the gates, oldest first."""
+        return await self.query("select key, at, decision, reason, rule, detail, until from decisions order by id")
+
+    async def ends(self) -> list[tuple[str, str, str]]:
+        """(journey, status, reason) of every enrollment, oldest first."""
+        rows = await self.query("select journey, status, reason from enrollments order by id")
+        return [(r.journey, r.status, r.reason) for r in rows]
+
+    async def waiting_in(self, step: str, count: int = 1) -> None:
+        """Wait until `count` enrollments are recorded as waiting in `step`."""
+
+        async def there() -> bool:
+            found = await self.query("select 1 from enrollments where step = :step and wake_at is not null", step=step)
+            return len(found) >= count
+
+        await self.until(there)
+
+    async def message_is(self, status: str, count: int = 1) -> None:
+        """Wait until `count` messages of the ledger have `status`."""
+
+        async def there() -> bool:
+            return (await self.statuses()).get(status, 0) >= count
+
+        await self.until(there)
+
+    async def relayed(self) -> None:
+        """Wait until Temporal has every input."""
+
+        async def none_pending() -> bool:
+            return not await self.query("select 1 from inputs where relayed_at is null limit 1")
+
+        await self.until(none_pending)
+
+    async def unpark(self) -> list[int]:
+        """What `sojourn retry` does to everybody who is parked."""
+        ids = [r.id for r in await self.query("select id from enrollments where status = 'parked'")]
+        async with transaction(self.worker.core.database) as c:
+            return await enrollments.unpark(c, ids)
 
     async def statuses(self) -> dict[str, int]:
         """Messages by status."""
