@@ -139,8 +139,12 @@ def _alternative(build: Steps, thing: shape.Awaited, spot: Spot, name: Spot) -> 
     return Alternative(-1, condition=thing.if_), None
 
 
+WAS_SENT = 'vars.last_send.status == "sent"'
+
+
 def wait_for_delivery(send: Send, timeout: Duration, at: int) -> WaitFor:
-    """The wait behind a send, at operation `at`, until the provider says that the message arrived or didn't."""
+    """The wait behind a send, at operation `at`, until the provider says that the message arrived or didn't; a message that wasn't
+    sent is not waited for."""
     mine = f'event.step == "{send.step}"'
     alternatives = tuple(Alternative(at + 1, event, mine) for event in ("message_delivered", "message_bounced"))
-    return WaitFor(f"{send.step}.delivery", alternatives, Moment(after=timeout), at + 1, send.condition, "step", at + 1)
+    return WaitFor(f"{send.step}.delivery", alternatives, Moment(after=timeout), at + 1, WAS_SENT, "step", at + 1)

@@ -188,7 +188,7 @@ class Delivery:
         draft.tries = row.tries
         if row.status in ("sent", "unknown", "refused"):
             draft.done("next", at=row.sent_at)
-            draft.was_sent = row.status == "sent"
+            draft.was_sent = row.status != "refused"
         elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":
             draft.done("exit", reason="deferred")
         elif row.status == "dropped":
@@ -199,6 +199,7 @@ class Delivery:
             detail = "the process that handed it over died before the answer: counted as sent"
             messages.append(draft.ledger_row("unknown", policy=policy, now=moment, slot_at=row.slot_at, detail=detail))
             draft.done("next", at=moment)
+            draft.was_sent = True
         else:
             draft.reserved = row.slot_at is not None
             return False
@@ -220,7 +221,9 @@ class Delivery:
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":
             draft.done("again", until=verdict.until)
-            return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, **told)
+            row = case.keys.get(draft.key)
+            kept = row.slot_at if draft.reserved and row is not None else None
+            return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, slot_at=kept, **told)
         if verdict.decision == "defer":
             draft.done("exit", reason="deferred") if draft.op.on_defer == "exit" else draft.done("next")
             return draft.ledger_row("dropped", policy=policy, now=at, until=verdict.until, **told)
@@ -260,6 +263,7 @@ class Delivery:
             return {**told, "status": "refused", "reason": receipt.suppress or "refused", "keep_slot": False}
         if receipt.result is Result.UNKNOWN and not self._may_repeat(draft, channel):
             draft.done("next", at=moment)
+            draft.was_sent = True
             return {**told, "status": "unknown", "detail": "nobody knows whether it was sent: counted as sent", "keep_slot": True}
         return {**told, **self._again(draft, receipt, moment)}
 
@@ -301,20 +305,12 @@ class Delivery:
         if not self.deployments.reads_last_send(plan):
             return
         told = [
-            {"id": d.enrollment, "vars": {"last_send": {"step": d.op.step, "channel": d.command.channel, "status": _status(d)}}}
+            {"id": d.enrollment, "vars": {"last_send": d.last_send()}}
             for d in drafts
             if d.outcome is not None and d.outcome.kind in ("next", "exit", "fallback")
         ]
         async with transaction(self.database) as c:
             await enrollments.write_vars(c, told)
-
-
-def _status(draft: Draft) -> str:
-    if draft.verdict is None:
-        return "skipped"
-    if draft.verdict.decision != "allow":
-        return "dropped"
-    return "refused" if draft.outcome is not None and draft.outcome.kind == "fallback" else "sent"
 
 
 def _address(channel: Channel | None, row: Any) -> str | None:

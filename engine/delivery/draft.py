@@ -80,6 +80,22 @@ class Draft:
             "tier": self.op.tier,
         }
 
+    def last_send(self) -> dict[str, Json]:
+        """What `vars.last_send` says of this message: sent, refused, dropped or skipped, and why."""
+        if self.was_sent:
+            status = "sent"
+        elif self.verdict is None:
+            status = "skipped"
+        else:
+            status = "refused" if self.verdict.decision == "allow" else "dropped"
+        return {
+            "status": status,
+            "channel": self.command.channel,
+            "template": self.op.template,
+            "step": self.op.step,
+            "reason": self.verdict.reason if self.verdict is not None else "",
+        }
+
     def has_fallback(self) -> bool:
         """Whether there is another channel to try."""
         return self.command.attempt + 1 < len(self.op.channels)

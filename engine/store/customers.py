@@ -117,7 +117,8 @@ async def suppress(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             c,
             "insert into suppressions (customer_id, channel, address, reason, at) "
             "select distinct on (customer_id, channel, address) * from jsonb_to_recordset(cast(:rows as jsonb)) as "
-            "r(customer_id bigint, channel text, address text, reason text, at timestamptz) order by customer_id, channel, address "
+            "r(customer_id bigint, channel text, address text, reason text, at timestamptz) "
+            "order by customer_id, channel, address "
             "on conflict (customer_id, channel, address) do update set lifted_at = null, reason = excluded.reason",
             rows=rows(items),
         )

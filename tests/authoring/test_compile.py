@@ -115,10 +115,11 @@ def test_branch_split_and_repeat(compiled: Compiling) -> None:
 
 
 def test_waiting_for_delivery(compiled: Compiling) -> None:
-    """It is a wait for this step's own message_delivered or message_bounced, and both and the timeout go on."""
+    """It is a wait for this step's own message_delivered or message_bounced, if it was sent; both and the timeout go on."""
     ops = compiled("- {send: email, id: hi, template: hello, topic: news, wait_for_delivery: 1h}\n- exit: x").plans["j"].ops
     found = ops[1]
     assert isinstance(found, WaitFor)
+    assert found.condition == 'vars.last_send.status == "sent"'
     assert ("hi.delivery", "step", 2, Duration(seconds=3600)) == (found.step, found.since, found.on_timeout, found.timeout.after)
     assert [("message_delivered", 'event.step == "hi"', 2), ("message_bounced", 'event.step == "hi"', 2)] == [
         (a.event, a.where, a.target) for a in found.alternatives
