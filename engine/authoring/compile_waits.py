@@ -143,7 +143,7 @@ WAS_SENT = 'vars.last_send.status == "sent"'
 
 
 def wait_for_delivery(send: Send, timeout: Duration, at: int) -> WaitFor:
-    """The wait behind a send, at operation `at`, until the provider says that the message arrived or didn't; a message that wasn't
+    """The wait behind a send, at operation `at`, until the provider says that the message arrived or did not; one that was not
     sent is not waited for."""
     mine = f'event.step == "{send.step}"'
     alternatives = tuple(Alternative(at + 1, event, mine) for event in ("message_delivered", "message_bounced"))
