@@ -1,0 +1,89 @@
+"""The project that the benches run: one journey (send, wait for an event, send) under a policy with a cap and a hold.
+
+What it asks of the engine per message is what real projects ask: consent, caps, holds, a personal template, an unsubscribe link.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+JOURNEY = """
+journey: welcome
+tier: lifecycle
+enter: {event: signed_up, again: never}
+exit: [{event: cancelled}]
+steps:
+  - send: email
+    id: first
+    template: first
+    topic: news
+  - wait_for: confirmed
+    id: confirm
+    timeout: 30d
+    then:
+      - send: email
+        id: second
+        template: second
+        topic: news
+    else:
+      - exit: silent
+"""
+
+POLICY = """
+tiers:
+  - {name: transactional, skip: [consent, caps, quiet_hours, holds]}
+  - {name: lifecycle, expires: 3d}
+uncounted: [transactional]
+caps:
+  - {name: weekly, tiers: [lifecycle], limit: 5, per: 7d}
+holds:
+  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle], at_most: 14d}
+timezone: UTC
+topics: [news]
+consent:
+  email: {default: granted}
+senders:
+  email: {from: "Bench Co <care@bench.example>", postal_address: "1 Main St"}
+"""
+
+TRACKING = """
+events:
+  signed_up: {properties: {plan: string}}
+  confirmed: {properties: {source: string}}
+  cancelled: {properties: {}}
+  complaint_filed: {properties: {ticket_id: string}}
+  complaint_resolved: {properties: {ticket_id: string}}
+attributes: {first_name: string, email: string, country: string}
+"""
+
+TEMPLATE = (
+    "---\nsubject: {greeting}, {{{{ customer.first_name }}}}\n---\n"
+    "{greeting} {{{{ customer.first_name }}}}, you chose {{{{ entry.plan }}}}.\n{{{{ unsubscribe_url }}}} {{{{ postal_address }}}}\n"
+)
+
+STEPS = ("first", "second")
+"""The two sends, which are all messages that a customer of the bench gets."""
+
+
+def write(folder: Path, *, sink_url: str | None, max_size: int) -> None:
+    """The project in `folder`. Messages go to `sink_url` through `webhook`, or (None) to the channel that does nothing."""
+    channel = {"use": "channels.noop"} if sink_url is None else {"use": "channels.webhook", "url": sink_url}
+    settings = {
+        "project": "bench",
+        "channels": {"email": channel},
+        "database": {"url": "${SOJOURN_DATABASE_URL:-embedded}"},
+        "temporal": {"address": "${SOJOURN_TEMPORAL_ADDRESS:-embedded}"},
+        "cohort": {"max_size": max_size},
+    }
+    files = {
+        "sojourn.yaml": json.dumps(settings, indent=1),
+        "journeys/welcome.yaml": JOURNEY,
+        "journeys/policy.yaml": POLICY,
+        "journeys/tracking.yaml": TRACKING,
+        "templates/email/first.txt": TEMPLATE.format(greeting="Welcome"),
+        "templates/email/second.txt": TEMPLATE.format(greeting="Thank you"),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.lstrip("\n"))
