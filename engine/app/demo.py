@@ -1,0 +1,236 @@
+"""The demo: real customers through real journeys on real servers, weeks in a minute, real letters in a local mailbox.
+
+    servers ─▶ migrate ─▶ deploy ─▶ import history ─▶ turn the clock back ─▶ play the live weeks ─▶ settle ─▶ look at what became of it
+
+Everything lies in one folder and ends with the block. Only the order of things belongs here: the people are in `demo_sample`, the
+letters in `demo_mailbox`, what became of it all in `demo_outcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engine.app.demo_mailbox import Mailbox, open_mailbox
+from engine.app.demo_outcome import Outcome, look
+from engine.app.demo_sample import Sample, read_sample
+from engine.app.deploying import deploy
+from engine.app.embedded import Embedded, make_folder
+from engine.app.wiring import Core, Worker, open_core, open_worker
+from engine.authoring.project import load_project
+from engine.core.logical import LogicalClock
+from engine.intake.door import BATCH
+from engine.settings.project import DATABASE_VARIABLE, TEMPORAL_VARIABLE, ChannelSettings, Settings, load_settings
+from engine.store import clock as clock_store
+from engine.store import outcomes
+from engine.store.database import transaction
+from engine.store.schema import migrate
+
+DAY = timedelta(days=1)
+RUN_UP_SECONDS = 2.5
+"""Real time between setting the clock and the first live event, in which the worker starts."""
+
+SETTLING = timedelta(days=3)
+"""Logical time after the last live event at the most, in which what still waits may go out."""
+
+PATIENCE_SECONDS = 15.0
+"""How long inputs may still be on their way to cohorts after that."""
+
+LOOK_EVERY_SECONDS = 0.25
+PHASES = ("servers", "migrate", "deploy", "import", "live", "settle")
+
+Tell = Callable[[str, float, float], None]
+"""Hears of progress: the phase (one of PHASES), how much of it is done, and how much there is (events, or logical days)."""
+
+
+class DemoError(Exception):
+    """The demo can't go on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`project`: its folder. `folder`: an empty one for everything that the demo makes. `seconds_per_day`: real ones for each
+    live day. `environ`: what `sojourn.yaml` may refer to. `ui`: with Temporal's web interface."""
+
+    project: Path
+    folder: Path
+    households: int = 100
+    days: int = 14
+    seconds_per_day: float = 3.0
+    ui: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> float:
+        """How many times faster than life the live days pass."""
+        return DAY.total_seconds() / self.seconds_per_day
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A demo that has been played: what became of it, and what runs until the block ends."""
+
+    options: Options
+    sample: Sample
+    journeys: int
+    outcome: Outcome
+    mailbox: Mailbox
+    servers: Embedded
+
+
+@contextlib.contextmanager
+def played(options: Options, tell: Tell) -> Iterator[Demo]:
+    """Play the demo; in the block its servers still run and its database can be looked at. Raises DemoError, SampleError,
+    MailboxError, ServerError, AuthoringError and SettingsError; nothing runs afterwards, also when it is interrupted."""
+    sample = read_sample(options.project, options.households, options.days)
+    make_folder(options.folder)
+    with contextlib.ExitStack() as last:
+        mailbox = last.enter_context(open_mailbox(options.folder / "mailbox"))
+        settings = _settings(options, mailbox)
+        tell("servers", 0, 1)
+        servers = Embedded.start(options.folder / "data", exact_timers=True, durable=False, ui_port=0 if options.ui else None)
+        last.callback(_undisturbed, servers.stop)
+        tell("servers", 1, 1)
+        tell("migrate", 0, 1)
+        migrate(servers.database_url)
+        tell("migrate", 1, 1)
+        journeys, outcome = asyncio.run(_play(options, settings, sample, servers, mailbox, tell))
+        yield Demo(options, sample, journeys, outcome, mailbox, servers)
+
+
+def _undisturbed(stop: Callable[[], None]) -> None:
+    """Run `stop` to its end: a second Ctrl-C must not leave a server behind."""
+    before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _settings(options: Options, mailbox: Mailbox) -> Settings:
+    """The project's own settings on the demo's servers: e-mail goes to the mailbox, every other channel into files. Where the
+    environment names servers it isn't listened to: the demo touches nobody's database."""
+    environ = {k: v for k, v in options.environ.items() if k not in (DATABASE_VARIABLE, TEMPORAL_VARIABLE)}
+    settings = load_settings(options.project, environ)
+    channels = {
+        name: ChannelSettings.model_validate(
+            {"use": "channels.smtp", "host": "127.0.0.1", "port": str(mailbox.port)}
+            if name == "email"
+            else {"use": "channels.file", "folder": str(options.folder / "messages")}
+        )
+        for name in settings.channels
+    }
+    return settings.model_copy(update={"channels": channels, "time_scale": options.scale})
+
+
+async def _play(
+    options: Options, settings: Settings, sample: Sample, servers: Embedded, mailbox: Mailbox, tell: Tell
+) -> tuple[int, Outcome]:
+    """Everything that needs the database: how many journeys were deployed, and what became of it."""
+    _end_on_request()
+    still = settings.model_copy(update={"time_scale": 1.0})
+    async with open_core(still, servers.database_url) as core:
+        await _turn_clock(core, 1.0, sample.begins)
+        tell("deploy", 0, 1)
+        compiled = load_project(options.project, settings.channels)
+        await deploy(core.database, compiled, "demo")
+        tell("deploy", 1, 1)
+        await _import(core, sample, tell)
+        await _turn_clock(core, options.scale, sample.begins - timedelta(seconds=RUN_UP_SECONDS * options.scale))
+    async with open_worker(settings, servers.database_url, servers.temporal_address, prefix="demo") as worker:
+        async with _working(worker):
+            await _live(worker, sample, tell)
+            await _settle(worker, sample, tell)
+        outcome = await look(worker.core.database, compiled.policy, sample, mailbox, options.folder / "messages")
+    return len(compiled.plans), outcome
+
+
+def _end_on_request() -> None:
+    """SIGTERM and SIGHUP end the demo like Ctrl-C: in order."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+async def _turn_clock(core: Core, scale: float, at: datetime) -> None:
+    async with transaction(core.database) as c:
+        await clock_store.begin(c, scale, at)
+
+
+async def _import(core: Core, sample: Sample, tell: Tell) -> None:
+    """The past: it fills profiles and wakes nobody."""
+    total = len(sample.history)
+    tell("import", 0, total)
+    for i in range(0, total, BATCH):
+        await core.intake.accept(sample.history[i : i + BATCH])
+        tell("import", min(i + BATCH, total), total)
+
+
+@contextlib.asynccontextmanager
+async def _working(worker: Worker) -> AsyncIterator[None]:
+    """The worker works while the block runs; where it fails, the block ends with its error."""
+    stop = asyncio.Event()
+    block = asyncio.current_task()
+    assert block is not None
+    task = asyncio.create_task(worker.run(stop))
+
+    def ended(done: asyncio.Task[None]) -> None:
+        if not stop.is_set():
+            block.cancel()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise DemoError(f"the worker failed: {task.exception()}") from task.exception()
+        raise
+    finally:
+        stop.set()
+        await task
+
+
+def _now(clock: LogicalClock) -> datetime:
+    return clock.logical(datetime.now(UTC))
+
+
+async def _live(worker: Worker, sample: Sample, tell: Tell) -> None:
+    """Each live event at its moment, those of one moment together."""
+    clock, total = worker.core.clock, (sample.ends - sample.begins) / DAY
+    done = 0
+    while (now := _now(clock)) < sample.ends:
+        tell("live", min(max((now - sample.begins) / DAY, 0), total), total)
+        due = done
+        while due < len(sample.live) and (sample.live[due].occurred_at or now) <= now:
+            due += 1
+        if due > done:
+            await worker.core.intake.accept(sample.live[done:due])
+            done = due
+        after = sample.live[done].occurred_at if done < len(sample.live) else sample.ends
+        wait = clock.real_seconds((after or sample.ends) - _now(clock))
+        await asyncio.sleep(min(max(wait, 0.005), LOOK_EVERY_SECONDS))
+    if done < len(sample.live):
+        await worker.core.intake.accept(sample.live[done:])
+    tell("live", total, total)
+
+
+async def _settle(worker: Worker, sample: Sample, tell: Tell) -> None:
+    """Time goes on without events until nothing waits any more or SETTLING is over; then whatever is under way arrives."""
+    clock, total = worker.core.clock, SETTLING / DAY
+    give_up = asyncio.get_running_loop().time() + clock.real_seconds(SETTLING) + PATIENCE_SECONDS
+    while asyncio.get_running_loop().time() < give_up:
+        async with transaction(worker.core.database) as c:
+            inputs, waiting = await outcomes.settling(c)
+        passed = (_now(clock) - sample.ends) / DAY
+        tell("settle", min(max(passed, 0), total), total)
+        if not inputs and (not waiting or passed >= total):
+            break
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    tell("settle", total, total)
