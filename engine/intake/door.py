@@ -22,7 +22,8 @@ from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
-from engine.intake.happening import GOAL_REACHED, Happening, Hold, Inside, Person
+from engine.intake.happening import GOAL_REACHED, Happening
+from engine.intake.person import Hold, Inside, Person
 from engine.store import customers, enrollments, events, tasks
 from engine.store import relay as relay_store
 from engine.store.database import Connection, Database, collided, now, run, transaction

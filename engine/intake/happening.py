@@ -20,73 +20,11 @@ from engine.core.plan import Entry, Plan
 from engine.core.wire import Json, share
 from engine.delivery.deployment import Deployment
 from engine.delivery.people import People
+from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
 
 GOAL_REACHED = "goal_reached"
-
-
-@dataclass(slots=True)
-class Hold:
-    """A hold that is open, or was opened in this batch (`id` None)."""
-
-    name: str
-    key: str
-    pause: tuple[str, ...]
-    opened_at: datetime
-    until: datetime
-    enrollment_id: int | None
-    id: int | None = None
-    closed_at: datetime | None = None
-
-    def row(self, customer: int) -> dict[str, Any]:
-        """The row of `store.customers.open_holds`."""
-        return {
-            "customer_id": customer,
-            "name": self.name,
-            "key": self.key,
-            "pause": list(self.pause),
-            "enrollment_id": self.enrollment_id,
-            "opened_at": self.opened_at,
-            "until": self.until,
-            "closed_at": self.closed_at,
-        }
-
-
-@dataclass(slots=True)
-class Inside:
-    """An enrollment as intake sees it. `begun`: its row to insert, where this batch began it. `status` "ended" with an open
-    goal window."""
-
-    id: int
-    journey: str
-    plan: str
-    key: str
-    status: str
-    vars: Mapping[str, Any]
-    entry: Mapping[str, Any]
-    entered_at: datetime
-    goal_at: datetime | None
-    depth: int
-    begun: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, r: Any) -> Inside:
-        """From a row of `store.enrollments.of_customers`."""
-        entry = {**r.entry, "occurred_at": r.entry_at, "name": r.entry_name}
-        return cls(r.id, r.journey, r.plan, r.key, r.status, r.vars, entry, r.entered_at, r.goal_at, r.depth)
-
-
-@dataclass(slots=True)
-class Person:
-    """A locked customer."""
-
-    id: int
-    attributes: dict[str, Json]
-    erased: bool
-    enrollments: list[Inside] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
-    changed: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,73 @@
+"""A locked customer as intake sees it while one batch is taken in: attributes, open holds, enrollments. Known to this floor only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.core.wire import Json
+
+
+@dataclass(slots=True)
+class Hold:
+    """A hold that is open, or was opened in this batch (`id` None)."""
+
+    name: str
+    key: str
+    pause: tuple[str, ...]
+    opened_at: datetime
+    until: datetime
+    enrollment_id: int | None
+    id: int | None = None
+    closed_at: datetime | None = None
+
+    def row(self, customer: int) -> dict[str, Any]:
+        """The row of `store.customers.open_holds`."""
+        return {
+            "customer_id": customer,
+            "name": self.name,
+            "key": self.key,
+            "pause": list(self.pause),
+            "enrollment_id": self.enrollment_id,
+            "opened_at": self.opened_at,
+            "until": self.until,
+            "closed_at": self.closed_at,
+        }
+
+
+@dataclass(slots=True)
+class Inside:
+    """An enrollment as intake sees it. `begun`: its row to insert, where this batch began it. `status` "ended" with an open
+    goal window."""
+
+    id: int
+    journey: str
+    plan: str
+    key: str
+    status: str
+    vars: Mapping[str, Any]
+    entry: Mapping[str, Any]
+    entered_at: datetime
+    goal_at: datetime | None
+    depth: int
+    begun: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, r: Any) -> Inside:
+        """From a row of `store.enrollments.of_customers`."""
+        entry = {**r.entry, "occurred_at": r.entry_at, "name": r.entry_name}
+        return cls(r.id, r.journey, r.plan, r.key, r.status, r.vars, entry, r.entered_at, r.goal_at, r.depth)
+
+
+@dataclass(slots=True)
+class Person:
+    """A locked customer."""
+
+    id: int
+    attributes: dict[str, Json]
+    erased: bool
+    enrollments: list[Inside] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    changed: bool = False
