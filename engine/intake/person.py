@@ -1,4 +1,4 @@
-"""A locked customer as intake sees it while one batch is taken in: attributes, open holds, enrollments. Known to this floor only."""
+"""A locked customer as intake sees it while one batch is taken in: attributes, open holds, enrollments. For this floor only."""
 
 from __future__ import annotations
 
