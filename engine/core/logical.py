@@ -1,4 +1,5 @@
-"""Logical time: what the engine's moments mean when weeks pass in minutes (`time_scale`). With scale 1 it is real time."""
+"""Logical time: what the engine's moments mean when weeks pass in minutes (`time_scale`). With scale 1 and equal epochs it is
+real time."""
 
 from __future__ import annotations
 
@@ -16,8 +17,6 @@ class LogicalClock:
 
     def logical(self, real: datetime) -> datetime:
         """The logical moment at `real`."""
-        if self.scale == 1:
-            return real
         return self.logical_epoch + (real - self.real_epoch) * self.scale
 
     def real_seconds(self, span: timedelta) -> float:

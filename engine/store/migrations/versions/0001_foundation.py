@@ -18,10 +18,9 @@ create table clock (
     real_epoch timestamptz not null default clock_timestamp(),
     logical_epoch timestamptz not null default clock_timestamp()
 );
-insert into clock default values;
+insert into clock (real_epoch, logical_epoch) select t, t from (select clock_timestamp() as t) started;
 create function sojourn_now() returns timestamptz language sql volatile as $$
-    select case when scale = 1 then clock_timestamp()
-                else logical_epoch + (clock_timestamp() - real_epoch) * scale end from clock
+    select logical_epoch + (clock_timestamp() - real_epoch) * scale from clock
 $$;
 create table secrets (
     name text not null, id integer generated always as identity, value bytea not null,
