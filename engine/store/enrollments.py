@@ -213,7 +213,7 @@ async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     if items:
         await run(
             c,
-            "update enrollments set status = 'parked', reason = r.reason, step = coalesce(r.step, step), "
+            "update enrollments set status = 'parked', reason = r.reason, step = coalesce(r.step, enrollments.step), "
             "state = coalesce(r.state, enrollments.state), wake_at = null "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb) "
             "where enrollments.id = r.id and status = 'live'",
