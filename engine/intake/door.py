@@ -10,7 +10,7 @@ Nobody else writes inputs but the ends and releases in `store.enrollments`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -122,30 +122,42 @@ class Intake:
         return Happening(deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED))
 
 
+Identifier = tuple[str, str]
+"""(kind, value)."""
+
+
 async def _resolve(c: Connection, batch: Sequence[Incoming]) -> list[int]:
-    """The customer of each item; people who are new come into being, and an anonymous one is joined to the known one named
-    with it."""
-    wanted = [[(k, v) for k, v in i.identifiers.items() if v] for i in batch]
-    found = await customers.find(c, sorted({pair for pairs in wanted for pair in pairs}))
-    strangers: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for incoming, pairs in zip(batch, wanted, strict=True):
-        if incoming.customer is None and pairs and not any(p in found for p in pairs):
-            strangers.setdefault(pairs[0], pairs)
+    """The customer of each item. People who are new come into being; an anonymous one is joined to the known one named with it.
+    Two who are known already are never merged here."""
+    named: list[list[Identifier]] = [[(k, v) for k, v in i.identifiers.items() if v] for i in batch]
+    everyone = sorted({pair for pairs in named for pair in pairs})
+    found = await customers.find(c, everyone)
+    strangers = _strangers([p for p, i in zip(named, batch, strict=True) if i.customer is None], found)
     if strangers:
-        await customers.create(c, list(strangers.values()))
-        found = await customers.find(c, sorted({pair for pairs in wanted for pair in pairs}))
+        await customers.create(c, strangers)
+        found = await customers.find(c, everyone)
     owners: list[int] = []
-    links: dict[tuple[str, str], int] = {}
-    for incoming, pairs in zip(batch, wanted, strict=True):
-        owner = incoming.customer if incoming.customer is not None else next((found[p] for p in pairs if p in found), None)
-        if owner is None:
-            owner = next(links[p] for p in pairs if p in links)
+    links: dict[Identifier, int] = {}
+    for incoming, pairs in zip(batch, named, strict=True):
+        owner = incoming.customer if incoming.customer is not None else next(found[p] for p in pairs if p in found)
         owners.append(owner)
         for pair in pairs:
             if pair not in found:
                 links.setdefault(pair, owner)
     await customers.add_identifiers(c, [(k, v, i) for (k, v), i in links.items()])
     return owners
+
+
+def _strangers(named: Sequence[Sequence[Identifier]], found: Mapping[Identifier, int]) -> list[list[Identifier]]:
+    """The new people of a batch, each with all identifiers that some item names together."""
+    groups: dict[Identifier, list[Identifier]] = {}
+    for pairs in named:
+        if any(p in found for p in pairs):
+            continue
+        group = list(dict.fromkeys(q for p in pairs for q in groups.get(p, [p])))
+        for pair in group:
+            groups[pair] = group
+    return list({id(group): group for group in groups.values()}.values())
 
 
 def _event_rows(taken: Sequence[tuple[int, Incoming, str]], moment: datetime) -> list[dict[str, Any]]:

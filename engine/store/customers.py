@@ -47,7 +47,7 @@ async def create(c: Connection, people: Sequence[Sequence[tuple[str, str]]]) -> 
             on conflict (kind, value) do nothing returning customer_id
         )
         insert into customers (id, created_at, updated_at)
-        select distinct customer_id, sojourn_now(), sojourn_now() from named""",
+        select customer_id, sojourn_now(), sojourn_now() from (select distinct customer_id from named) as created""",
         rows=rows({"identifiers": p} for p in people),
     )
 

@@ -1,0 +1,207 @@
+"""The one door, against a real PostgreSQL and without Temporal: what is stored, once, and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import Row
+
+from engine.app.deploying import deploy
+from engine.app.wiring import Core, open_core
+from engine.authoring.project import load_project
+from engine.core.incoming import Accepted, Incoming
+from engine.settings.project import Settings
+from engine.store.database import fetch, transaction
+from tests.harness import utc, write_project
+
+JOURNEYS = {
+    "journeys/once.yaml": """
+        journey: once
+        tier: lifecycle
+        enter: {event: signed_up, again: never}
+        steps: [{wait: 1h, id: hour}]
+    """,
+    "journeys/order.yaml": """
+        journey: order
+        tier: lifecycle
+        enter: {event: signed_up, key: order_id, again: always, where: event.order_id is not none}
+        exit: [{event: cancelled}]
+        goal: {event: confirmed, within: 30d, value: 7}
+        steps: [{wait: 30d, id: long}]
+    """,
+    "journeys/latest.yaml": """
+        journey: latest
+        tier: lifecycle
+        enter: {event: pinged, again: always, while_active: restart}
+        steps: [{wait: 1h, id: hour}]
+    """,
+    "journeys/many.yaml": """
+        journey: many
+        tier: lifecycle
+        enter: {event: pinged, again: always, while_active: parallel}
+        steps: [{wait: 1h, id: hour}]
+    """,
+    "journeys/rested.yaml": """
+        journey: rested
+        tier: lifecycle
+        enter: {event: confirmed, again: after 30d}
+        steps: [{exit: done}]
+    """,
+}
+
+
+@dataclass(slots=True)
+class Doorway:
+    """The door of a deployed project, with short ways to use it."""
+
+    core: Core
+
+    async def accept(self, *batch: Incoming) -> list[Accepted]:
+        """Through the door, in one batch."""
+        return await self.core.intake.accept(list(batch))
+
+    async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        """Rows straight from the store."""
+        async with transaction(self.core.database) as c:
+            return await fetch(c, statement, **values)
+
+
+def event(name: str, number: int | str, user: str = "ada", /, **properties: Any) -> Incoming:
+    """A tracked event with a message id made of `number`."""
+    return Incoming("track", "test", f"m{number}", name, properties, identifiers={"user_id": user})
+
+
+@pytest.fixture
+async def door(tmp_path: Path, database_url: str) -> AsyncIterator[Doorway]:
+    """A door with JOURNEYS deployed."""
+    async with open_core(Settings(), database_url) as core:
+        await deploy(core.database, load_project(write_project(tmp_path, JOURNEYS), {"email", "sms"}), "test")
+        yield Doorway(core)
+
+
+async def test_the_same_message_id_changes_nothing(door: Doorway) -> None:
+    """A message id that its source has used is acknowledged as a duplicate, in the same batch and in a later one."""
+    first = await door.accept(event("signed_up", 1), event("signed_up", 1))
+    again = await door.accept(event("signed_up", 1))
+    assert [False, True, True] == [a.duplicate for a in (*first, *again)]
+    assert 1 == (await door.query("select count(*) from events"))[0][0]
+    assert 1 == (await door.query("select count(*) from enrollments where journey = 'once'"))[0][0]
+
+
+async def test_one_source_does_not_shadow_another(door: Doorway) -> None:
+    """A message id is unique per source, not over all sources."""
+    await door.accept(event("pinged", 1))
+    other = await door.accept(Incoming("track", "other", "m1", "pinged", identifiers={"user_id": "ada"}))
+    assert not other[0].duplicate
+
+
+async def test_never_again_holds_within_a_batch_and_after_the_end(door: Doorway) -> None:
+    """`again: never` enrolls once, also when two entries come in one batch or after the first has ended."""
+    first = await door.accept(event("signed_up", 1), event("signed_up", 2))
+    assert [1, 0] == [len(a.enrollments) for a in first]
+    await door.query("update enrollments set status = 'ended' returning id")
+    assert () == (await door.accept(event("signed_up", 3)))[0].enrollments
+
+
+async def test_a_key_tells_enrollments_apart(door: Doorway) -> None:
+    """One order's cancellation ends that order's enrollment and leaves the other; the goal counts for its own."""
+    await door.accept(event("signed_up", 1, order_id="A"), event("signed_up", 2, order_id="B"))
+    await door.accept(event("cancelled", 3, order_id="A"), event("confirmed", 4, order_id="B"))
+    found = await door.query("select key, status, reason, goal_value from enrollments where journey = 'order' order by key")
+    assert [("A", "ended", "cancelled", None), ("B", "live", "", 7.0)] == [tuple(r) for r in found]
+
+
+async def test_a_goal_counts_after_the_end_while_its_time_lasts(door: Doorway) -> None:
+    """The goal's event is counted once, also after the enrollment has ended."""
+    await door.accept(event("signed_up", 1, order_id="A"), event("cancelled", 2, order_id="A"))
+    await door.accept(event("confirmed", 3, order_id="A"), event("confirmed", 4, order_id="A"))
+    found = await door.query("select status, goal_value, goal_at is not null from enrollments where journey = 'order'")
+    assert [("ended", 7.0, True)] == [tuple(r) for r in found]
+
+
+async def test_restart_ends_the_old_one_and_parallel_numbers_them(door: Doorway) -> None:
+    """`restart` leaves one live enrollment, `parallel` as many as there were events; in one batch and over several."""
+    await door.accept(event("pinged", 1), event("pinged", 2))
+    await door.accept(event("pinged", 3))
+    found = await door.query(
+        "select journey, status, reason, count(*) from enrollments where journey in ('latest', 'many') group by 1, 2, 3 "
+        "order by 1, 2"
+    )
+    assert [("latest", "ended", "restarted", 2), ("latest", "live", "", 1), ("many", "live", "", 3)] == [tuple(r) for r in found]
+    numbers = await door.query("select number from enrollments where journey = 'many' order by number")
+    assert [0, 1, 2] == [r.number for r in numbers]
+
+
+async def test_again_after_counts_from_the_last_entry(door: Doorway) -> None:
+    """`again: after 30d` refuses an entry within 30 days of the last and takes one after it."""
+    at = utc("2026-01-01 10:00")
+    days = [(1, 0), (2, 29), (3, 31)]
+    answers = []
+    for number, day in days:
+        moment = at.replace(month=1 + (day // 31), day=1 + day % 31)
+        item = Incoming("track", "test", f"r{number}", "confirmed", identifiers={"user_id": "ada"}, occurred_at=moment)
+        answers.append(len((await door.accept(item))[0].enrollments))
+        await door.query("update enrollments set status = 'ended' where journey = 'rested' returning id")
+    assert [1, 0, 1] == answers
+
+
+async def test_a_property_of_the_wrong_type_is_kept_aside_with_the_reason(door: Doorway) -> None:
+    """An event that doesn't fit tracking.yaml is quarantined in words, stored nowhere else, and loses nothing."""
+    answer = (await door.accept(event("pinged", 1, number="many")))[0]
+    assert "pinged: number 'many' is not an integer" == answer.quarantined
+    kept = await door.query("select reason, body->'properties' from quarantine")
+    assert [("pinged: number 'many' is not an integer", {"number": "many"})] == [tuple(r) for r in kept]
+    assert 0 == (await door.query("select count(*) from events"))[0][0]
+
+
+async def test_history_enrolls_nobody(door: Doorway) -> None:
+    """An event imported as history is stored and changes the profile only."""
+    item = Incoming("track", "test", "h1", "signed_up", identifiers={"user_id": "ada"}, history=True)
+    assert () == (await door.accept(item))[0].enrollments
+    assert 1 == (await door.query("select count(*) from events"))[0][0]
+
+
+async def test_an_occurrence_in_the_future_is_clamped_to_its_acceptance(door: Doorway) -> None:
+    """`occurred_at` is never later than the acceptance."""
+    item = Incoming("track", "test", "f1", "pinged", identifiers={"user_id": "ada"}, occurred_at=utc("2126-01-01 00:00"))
+    await door.accept(item)
+    assert [True] == [r[0] for r in await door.query("select occurred_at = accepted_at from events")]
+
+
+async def test_strangers_who_come_at_once_become_one_customer(door: Doorway) -> None:
+    """Many first events of the same people from many connections make one customer each, with every event kept."""
+
+    async def burst(worker: int) -> None:
+        for round_ in range(5):
+            await door.accept(*(event("pinged", f"{worker}-{round_}-{user}", f"user-{user}") for user in range(8)))
+
+    await asyncio.gather(*(burst(w) for w in range(6)))
+    assert 8 == (await door.query("select count(*) from customers"))[0][0]
+    assert 8 == (await door.query("select count(*) from identifiers"))[0][0]
+    assert 240 == (await door.query("select count(*) from events"))[0][0]
+    live = await door.query("select count(*) from enrollments where journey = 'latest' and status = 'live'")
+    assert 8 == live[0][0]
+
+
+async def test_an_anonymous_person_is_known_by_both_names_after_identify(door: Doorway) -> None:
+    """Events under an anonymous id and, after an identify that names both, under the user id belong to one customer."""
+    anonymous = Incoming("track", "web", "a1", "pinged", identifiers={"anonymous_id": "x-1"})
+    both = Incoming("identify", "web", "a2", traits={"first_name": "Ada"}, identifiers={"user_id": "ada", "anonymous_id": "x-1"})
+    owners = {a.customer for a in await door.accept(anonymous, both, event("pinged", 3))}
+    assert 1 == len(owners)
+
+
+async def test_inputs_are_numbered_without_gaps(door: Doorway) -> None:
+    """Every input of an enrollment has the next number, its begin being the first."""
+    await door.accept(event("signed_up", 1, order_id="A"))
+    await door.accept(event("cancelled", 2, order_id="A"))
+    found = await door.query(
+        "select i.seq, i.kind, i.reason from inputs i join enrollments e on e.id = enrollment_id where e.journey = 'order' "
+        "order by seq"
+    )
+    assert [(1, "begin", ""), (2, "exit", "cancelled")] == [tuple(r) for r in found]
