@@ -114,12 +114,14 @@ class Running:
         """Compile and deploy the folder as it is now."""
         await deploy(self.worker.core.database, load_project(self.folder, {"email", "sms"}), "test")
 
-    async def identify(self, user: str, **traits: Any) -> int:
-        """Make a customer known, with an e-mail address unless told otherwise."""
+    def known(self, user: str, **traits: Any) -> Incoming:
+        """What makes a customer known, with an e-mail address unless told otherwise, for `accept`."""
         values = {"email": f"{user}@example.com", "first_name": user.title(), **traits}
-        answer = await self.accept(
-            [Incoming("identify", "test", f"i{next(_numbers)}", traits=values, identifiers={"user_id": user})]
-        )
+        return Incoming("identify", "test", f"i{next(_numbers)}", traits=values, identifiers={"user_id": user})
+
+    async def identify(self, user: str, **traits: Any) -> int:
+        """Make a customer known; the customer's id."""
+        answer = await self.accept([self.known(user, **traits)])
         self.customers[user] = answer[0].customer
         return answer[0].customer
 
@@ -218,9 +220,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, database_url: str, temporal_address: str, prefix: str, *, sandboxed: bool = False, **settings: Any
+    folder: Path,
+    database_url: str,
+    temporal_address: str,
+    prefix: str,
+    *,
+    sandboxed: bool = False,
+    served: Sequence[str] = ("email", "sms"),
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Sojourn in this process on `folder`, deployed and working."""
+    """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has."""
     email, sms = Sink("email", "email"), Sink("sms", "phone")
     values = Settings(
         cohort=CohortSettings(max_size=settings.pop("max_size", 500)), relay=RelaySettings(partitions=2), **settings
@@ -230,7 +239,7 @@ async def running(
         database_url,
         temporal_address,
         prefix=prefix,
-        channels={"email": email, "sms": sms},
+        channels={sink.name: sink for sink in (email, sms) if sink.name in served},
         sandboxed=sandboxed,
         heartbeat_seconds=2.0,
     ) as worker:
