@@ -6,6 +6,7 @@ run side by side.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -59,9 +60,16 @@ def check(url: str) -> None:
     finally:
         engine.dispose()
     _refuse_newer(found)
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if found != head:
-        raise SchemaError(f"the database is at schema {found or 'none'}, this version needs {head}: run `sojourn migrate`")
+    if found != head():
+        raise SchemaError(f"the database is at schema {found or 'none'}, this version needs {head()}: run `sojourn migrate`")
+
+
+@cache
+def head() -> str:
+    """The revision that this code works with."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None
+    return found
 
 
 def _refuse_newer(found: str | None) -> None:

@@ -1,0 +1,107 @@
+"""`/healthz`: the process lives. `/readyz`: everything that it needs is there, or what isn't. No login."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.api import describe
+from engine.api.reach import Reach
+from engine.store import readiness
+from engine.store.database import transaction
+from engine.store.schema import head
+
+log = logging.getLogger("sojourn.api")
+
+PATIENCE = 4.0
+"""Seconds that each part gets to answer."""
+
+SKEW = 1.0
+"""Seconds between our clock and the database's from which on it is worth a warning."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep anything from working."""
+
+    checks: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def ready(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(said == "ok" for said in self.checks.values())
+
+
+def routes(reach: Reach) -> APIRouter:
+    """Both routes."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        """Looks at nothing else."""
+        return {"status": "ok"}
+
+    @router.get("/readyz", summary="Everything it needs is there", responses={503: {"description": _NOT_READY}})
+    async def readyz() -> JSONResponse:
+        """The database at this schema, Temporal, a deployment. A clock over a second away from the database's is a warning."""
+        found = Findings()
+        await asyncio.gather(_database(reach, found), _temporal(reach, found))
+        body = {"ready": found.ready(), "checks": dict(sorted(found.checks.items())), "warnings": found.warnings}
+        return describe.Answer(body, 200 if found.ready() else 503, {"Cache-Control": "no-store"})
+
+    return router
+
+
+_NOT_READY = "Something is missing; `checks` says what."
+
+
+async def _database(reach: Reach, found: Findings) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            version = await readiness.schema_version(reach.database)
+            found.checks["database"] = "ok"
+            if version != head():
+                found.checks["schema"] = (
+                    f"the database is at schema {version or 'none'}, this version needs {head()}: run `sojourn migrate`"
+                )
+                return
+            found.checks["schema"] = "ok"
+            async with transaction(reach.database) as c:
+                before = datetime.now(UTC)
+                theirs = await readiness.wall_clock(c)
+                ours = before + (datetime.now(UTC) - before) / 2
+                deployed = await readiness.newest_deployment(c)
+    except TimeoutError:
+        found.checks["database"] = f"it doesn't answer within {PATIENCE:.0f} s"
+        return
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("not ready: the database: %s", error)
+        found.checks["database"] = "it can't be reached"
+        return
+    found.checks["deployment"] = "ok" if deployed else "nothing is deployed yet: run `sojourn deploy`"
+    skew = (theirs - ours).total_seconds()
+    if abs(skew) > SKEW:
+        found.warnings.append(f"this machine's clock and the database's are {abs(skew):.1f} s apart")
+
+
+async def _temporal(reach: Reach, found: Findings) -> None:
+    found.checks["temporal"] = await _said(reach.temporal())
+
+
+async def _said(probe: Awaitable[None]) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await probe
+    except TimeoutError:
+        return f"it doesn't answer within {PATIENCE:.0f} s"
+    except Exception as error:  # noqa: BLE001  # whatever the probe says is the finding, and it is logged
+        log.warning("not ready: Temporal: %s", error)
+        return "it can't be reached"
+    return "ok"

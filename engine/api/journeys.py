@@ -1,0 +1,121 @@
+"""`/v1/journeys/NAME/enroll`: the way into a journey whose entry is `api: true`, through the one door like everything else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from engine.api import describe
+from engine.api.calls import name_of, object_of
+from engine.api.errors import Refusal
+from engine.api.reach import Reach
+from engine.api.reading import CALL_LIMIT, checked, read_json
+from engine.api.taking import patiently, take
+from engine.core.incoming import Accepted, Incoming
+from engine.core.plan import Entry, Plan
+from engine.settings.problems import nearest
+from engine.store import profiles
+from engine.store.database import now, transaction
+
+
+class Enrolled(BaseModel):
+    """`enrollments`: the ids of those that this call started; where there are none, `reason` is why."""
+
+    enrollments: list[int]
+    reason: str | None = None
+
+
+def routes(reach: Reach) -> APIRouter:
+    """The one route."""
+    router = APIRouter(
+        prefix="/v1/journeys", tags=["journeys"], responses=describe.errors(400, 401, 403, 404, 409, 413, 415, 503)
+    )
+
+    @router.post("/{name}/enroll", summary="Enroll one customer", openapi_extra=describe.call(describe.ENROLL, "token"))
+    async def enroll(name: str, request: Request) -> Enrolled:
+        """Start one customer's passage through the journey. With a messageId, the same call again changes nothing.
+
+        Needs a token with the role operator or source. 404 for an unknown journey, 409 for one that no call can enter."""
+        caller = reach.access.caller(request, "operator", "source")
+        body = await read_json(request, CALL_LIMIT)
+        checked(body, "the call")
+        async with patiently(), transaction(reach.database) as c:
+            plan, entry = _way_in((await reach.deployments.current(c)).plans, name)
+        properties = dict(object_of(body, "properties"))
+        key = _key(body, entry, properties)
+        user = name_of(body, "userId")
+        if not user:
+            raise Refusal(400, "no_identifier", "userId is missing", "an enrollment is a customer's")
+        incoming = Incoming(
+            "enroll",
+            f"token/{caller.name}",
+            name_of(body, "messageId") or str(uuid.uuid4()),
+            properties=properties,
+            identifiers={"user_id": user},
+            journey=name,
+        )
+        accepted = (await take(reach, [incoming]))[0]
+        reason = None if accepted.enrollments else await _why_not(reach, accepted, plan, entry, key)
+        return Enrolled(enrollments=list(accepted.enrollments), reason=reason)
+
+    return router
+
+
+def _way_in(plans: Mapping[str, Plan], name: str) -> tuple[Plan, Entry]:
+    """The journey and its `api` entry. Raises Refusal (404, 409)."""
+    plan = plans.get(name)
+    if plan is None:
+        raise Refusal(404, "unknown_journey", f"there is no journey {name[:100]!r}", nearest(name, plans))
+    entry = next((e for e in plan.entries if e.kind == "api"), None)
+    if entry is None:
+        hint = "write `enter: {api: true}` into the journey, also beside other entries, and deploy it"
+        raise Refusal(409, "no_api_entry", f"the journey {name!r} can't be entered by a call", hint)
+    return plan, entry
+
+
+def _key(body: Mapping[str, Any], entry: Entry, properties: dict[str, Any]) -> str:
+    """The enrollment's key, put where the entry looks for it. Raises Refusal (400)."""
+    key = name_of(body, "key")
+    if entry.key is None:
+        if key:
+            raise Refusal(
+                400, "no_key", "this journey's api entry has no key, so none can be given", "one customer is in it once"
+            )
+        return ""
+    if key:
+        properties[entry.key] = key
+    key = name_of(properties, entry.key, "properties.")
+    if not key:
+        raise Refusal(400, "key_missing", f"key is missing: this journey has one enrollment per {entry.key}")
+    return key
+
+
+async def _why_not(reach: Reach, accepted: Accepted, plan: Plan, entry: Entry, key: str) -> str:
+    """In words, why a call enrolled nobody."""
+    if accepted.quarantined:
+        return f"the call was put aside: {accepted.quarantined}"
+    if accepted.duplicate:
+        return "this messageId was taken before, and changed nothing now"
+    async with patiently(), transaction(reach.database) as c:
+        deployment = await reach.deployments.current(c)
+        admits = deployment.admits(plan, await now(c))
+        person = await profiles.person(c, accepted.customer)
+        inside = await profiles.in_journey(c, accepted.customer, plan.journey, key)
+    if not admits:
+        return (
+            f"the journey takes nobody now (status {plan.status})"
+            if plan.status != "live"
+            else "the journey takes nobody at this time"
+        )
+    if person is not None and person.erased_at is not None:
+        return "this customer was erased"
+    if inside is not None and inside.status != "ended":
+        return f"the customer is in this journey already, as enrollment {inside.id}"
+    if inside is not None and entry.again != "always":
+        rule = "never" if entry.again == "never" else "only after a while"
+        return f"the customer was in this journey before, as enrollment {inside.id}, and may enter again {rule}"
+    return "the customer doesn't meet the entry's conditions"
