@@ -1,0 +1,187 @@
+"""What is measured, a function per subject: each starts a stack of its own, loads it, checks that everything is right, and gives
+its figures under flat keys. docs/benchmarks.md says what each key means; a key that it doesn't explain fails a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench import counts
+from bench.histories import Weight, weigh
+from bench.project import STEPS
+from bench.stack import Stack, WrongResult, stack
+from engine.store.database import connect
+
+Figures = dict[str, float]
+
+HISTORIES = 2_000
+"""Workflow executions whose histories are read at the most."""
+
+REST_SECONDS = 3.0
+"""How long a system comes to rest before its memory is measured or single events are timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything. `part`: customers of the comparison with one per workflow. `few` and `many`: waiting when the
+    memory is measured."""
+
+    customers: int = 20_000
+    part: int = 500
+    trickle: int = 1_200
+    rate: int = 40
+    singly: int = 100
+    few: int = 10_000
+    many: int = 100_000
+
+
+FULL = Sizes()
+QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """`folder`: fresh, for the stacks' data. `workers`: processes in the runs for throughput."""
+
+    folder: Path
+    sizes: Sizes = FULL
+    workers: int = 2
+
+    def cohort(self) -> Figures:
+        """Everything to the channel that does nothing, in cohorts as designed; and what their histories weigh."""
+        n = self.sizes.customers
+        with stack(self.folder / "cohort", webhook=False, workers=self.workers) as s:
+            told = s.load("rush", customers=n)
+            finished(s, n)
+            weight = asyncio.run(weigh(s.servers.temporal_address, HISTORIES))
+        return {
+            "cohort.messages_per_s": per_second(n, told),
+            "cohort.history_events_per_message": weight.events / (2 * n),
+            "cohort.history_bytes_per_message": weight.bytes / (2 * n),
+        }
+
+    def webhook(self) -> Figures:
+        """The same to a provider on loopback, by HTTP."""
+        n = self.sizes.customers
+        with stack(self.folder / "webhook", webhook=True, workers=self.workers) as s:
+            told = s.load("rush", customers=n)
+            finished(s, n)
+        return {"cohort.webhook_messages_per_s": per_second(n, told)}
+
+    def single(self) -> Figures:
+        """A part of the work with one customer to a workflow, and the same part in cohorts."""
+        n = self.sizes.part
+        with stack(self.folder / "part", webhook=False, workers=self.workers) as s:
+            part = per_second(n, s.load("rush", customers=n))
+            finished(s, n)
+        with stack(self.folder / "single", webhook=False, workers=self.workers, max_size=1) as s:
+            single = per_second(n, s.load("rush", customers=n))
+            finished(s, n)
+            weight: Weight = asyncio.run(weigh(s.servers.temporal_address, HISTORIES))
+        if weight.executions != n:
+            raise WrongResult(f"{n} customers, one to a workflow, made {weight.executions} executions")
+        return {
+            "cohort.part_messages_per_s": part,
+            "cohort.single_messages_per_s": single,
+            "cohort.ratio_to_single": part / single,
+            "single.history_events_per_message": weight.events / (2 * n),
+            "single.history_bytes_per_message": weight.bytes / (2 * n),
+        }
+
+    def trickle(self) -> Figures:
+        """Customers who come evenly: how long a message takes while others are on their way."""
+        n = self.sizes.trickle
+        with stack(self.folder / "trickle", webhook=True, workers=1) as s:
+            told = s.load("trickle", customers=n, rate=self.sizes.rate)
+            finished(s, n)
+        return {"trickle.p50_ms": percentile(told["ms"], 50), "trickle.p99_ms": percentile(told["ms"], 99)}
+
+    def latency(self) -> Figures:
+        """One event at a time on an idle system."""
+        n = self.sizes.singly
+        with stack(self.folder / "latency", webhook=True, workers=1) as s:
+            time.sleep(REST_SECONDS)
+            told = s.load("idle", customers=n)
+            finished(s, n)
+        return {"latency.p50_ms": percentile(told["ms"], 50), "latency.p99_ms": percentile(told["ms"], 99)}
+
+    def memory(self) -> Figures:
+        """What one worker process holds while people wait, and how that grows."""
+        few, many = self.sizes.few, self.sizes.many
+        with stack(self.folder / "memory", webhook=False, workers=1) as s:
+            s.load("enter", first=0, last=few)
+            at_few = resident(s)
+            s.load("enter", first=few, last=many)
+            at_many = resident(s)
+            waiting(s, many)
+        return {
+            "memory.worker_mb_at_10k": at_few / 1e6,
+            "memory.worker_mb_at_100k": at_many / 1e6,
+            "memory.bytes_per_waiting": (at_many - at_few) / (many - few),
+        }
+
+    def subjects(self) -> dict[str, Callable[[], Figures]]:
+        """All of them, in the order in which they run."""
+        return {
+            "cohort": self.cohort,
+            "webhook": self.webhook,
+            "single": self.single,
+            "trickle": self.trickle,
+            "latency": self.latency,
+            "memory": self.memory,
+        }
+
+
+def per_second(customers: int, told: dict[str, Any]) -> float:
+    """Messages a second of a rush, from the first event's acceptance to the last end's record."""
+    return float(len(STEPS) * customers / told["seconds"])
+
+
+def percentile(ordered: Sequence[float], share: int) -> float:
+    """The smallest of the `ordered` values that `share` percent of them don't exceed."""
+    return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
+
+
+def resident(s: Stack) -> int:
+    """Bytes of memory that the workers hold, once they have come to rest."""
+    time.sleep(REST_SECONDS)
+    s.check_workers()
+    return sum(psutil.Process(w.pid).memory_info().rss for w in s.workers)
+
+
+def finished(s: Stack, customers: int) -> None:
+    """Everybody got both messages once and is through, nothing is pending. Raises WrongResult."""
+    found, keys = asyncio.run(_look(s))
+    expected = counts.Standing(customers, 0, customers, len(STEPS) * customers, 0, 0)
+    if found != expected:
+        raise WrongResult(f"expected {expected}, found {found}")
+    if s.sink is None:
+        return
+    arrivals = s.arrivals()
+    twice = [key for key, (_, n) in arrivals.items() if n > 1]
+    if arrivals.keys() != keys or twice:
+        missing, strange = len(keys - arrivals.keys()), len(arrivals.keys() - keys)
+        raise WrongResult(f"the provider lacks {missing} messages, has {strange} too many, and {len(twice)} came twice")
+
+
+def waiting(s: Stack, customers: int) -> None:
+    """Everybody got the first message and waits, nothing is pending. Raises WrongResult."""
+    found, _ = asyncio.run(_look(s))
+    expected = counts.Standing(customers, customers, 0, customers, 0, 0)
+    if found != expected:
+        raise WrongResult(f"expected {expected}, found {found}")
+
+
+async def _look(s: Stack) -> tuple[counts.Standing, set[str]]:
+    database = connect(s.servers.database_url)
+    try:
+        return await counts.standing(database), await counts.keys(database)
+    finally:
+        await database.dispose()
