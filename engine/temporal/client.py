@@ -29,13 +29,15 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Journeys:
-    """The cohorts of one project in one namespace. `prefix`: of task queues and workflow ids."""
+    """The cohorts of one project in one namespace. `prefix`: of task queues and workflow ids. `task_timeout_seconds`: how long a
+    worker may be silent over a workflow task before another one gets it."""
 
     client: Client
     prefix: str
     clock: LogicalClock
     max_size: int = 500
     heartbeat_seconds: float = 5.0
+    task_timeout_seconds: float = 10.0
 
     def cohort_id(self, cohort: int) -> str:
         """The workflow id of a cohort."""
@@ -63,7 +65,7 @@ class Journeys:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal="inputs",
                 start_signal_args=[list(items)],
-                task_timeout=timedelta(seconds=10),
+                task_timeout=timedelta(seconds=self.task_timeout_seconds),
                 rpc_timeout=RPC_TIMEOUT,
                 static_summary=f"plan {plan}",
             )
