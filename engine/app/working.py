@@ -1,0 +1,43 @@
+"""A worker as a process of its own: checks what it needs, runs until it is asked to end, finishes what it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import uvloop
+
+from engine.app.wiring import open_worker
+from engine.settings.project import Settings
+from engine.store.schema import check
+
+
+def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None]) -> None:
+    """Run a worker on the database at `url` and Temporal at `temporal_address` (host:port) until SIGTERM or SIGINT; a second
+    signal ends the process at once. `say` hears that it is ready and that it stops.
+
+    Raises SchemaError before anything is touched, Unreachable, ChannelError, ScaleChanged, and the driver's own errors where the
+    database doesn't answer."""
+    check(url)
+    uvloop.run(_until_asked(settings, url, temporal_address, say))
+
+
+async def _until_asked(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        say("stopping: what was begun is finished first")
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    async with open_worker(settings, url, temporal_address) as worker:
+        channels = ", ".join(sorted(worker.workers.channels)) or "no channels"
+        say(f"working for {settings.project}: {channels}; Temporal at {temporal_address}")
+        await worker.run(stop)

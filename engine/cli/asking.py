@@ -1,0 +1,54 @@
+"""The command `why`. What it tells is found by `engine.insight.why` and drawn by `engine.cli.drawing`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.cli.located import locate
+from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+
+if TYPE_CHECKING:
+    from engine.insight.story import Why
+
+
+def why(
+    customer: Annotated[
+        str, typer.Argument(metavar="CUSTOMER", help="A user id, another identifier, an e-mail address or a phone number.")
+    ],
+    journey: Annotated[str | None, typer.Option("--journey", metavar="NAME", help="Only this journey.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Only the gates that stand in the way, not those that pass.")] = False,
+    project: ProjectOption = HERE,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why a customer got a message, or didn't: every decision with every gate, in words.
+
+    Also why somebody never entered a journey. Exit code 1 where nobody is known by that name.
+    Example: [bold]sojourn why ada@example.com --journey welcome[/]
+    """
+    from engine.cli.drawing import draw
+
+    told = asyncio.run(_ask(project, data, customer, journey))
+    if as_json:
+        print_json(told.to_json())
+    else:
+        out.print(draw(told, short=short))
+
+
+async def _ask(project: Path, data: Path | None, customer: str, journey: str | None) -> Why:
+    from engine.insight.finding import UnknownCustomer, find_customer
+    from engine.insight.why import why as ask
+    from engine.store.database import connect, transaction
+
+    database = connect(locate(project, data, lenient=True).database_url, pool=1)
+    try:
+        async with transaction(database) as c:
+            return await ask(c, await find_customer(c, customer), journey)
+    except UnknownCustomer as unknown:
+        raise Failure(str(unknown), unknown.hint, Code.NO) from None
+    finally:
+        await database.dispose()

@@ -1,0 +1,208 @@
+"""`why` on a screen: an `insight.story.Why` as rich renderables, calm and narrow, times in the customer's zone.
+
+Only drawing belongs here: every sentence comes from the story or from the gates themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from engine.core.clock import local
+from engine.core.clock import zone as zone_named
+from engine.insight.story import Absence, Decision, Gate, Message, Moment, Passage, Why
+
+GATES = {
+    "live": "enrollment",
+    "customer": "customer",
+    "journey": "journey",
+    "expires": "expiry",
+    "reachable": "address",
+    "suppression": "suppression",
+    "consent": "consent",
+    "holdout": "holdout",
+    "hold": "holds",
+    "quiet_hours": "hours",
+    "cap": "caps",
+}
+"""What people call the gates."""
+
+ANSWERS = {"pass": ("✓", "green"), "skip": ("–", "dim"), "defer": ("…", "yellow"), "drop": ("✗", "red")}
+
+STATUSES = {
+    "sent": ("sent", "green"),
+    "deferred": ("waits", "yellow"),
+    "reserved": ("will be tried again", "yellow"),
+    "handed_over": ("being handed over", "yellow"),
+    "dropped": ("not sent", "red"),
+    "refused": ("refused by the provider", "red"),
+    "unknown": ("perhaps sent, counted as sent", "yellow"),
+    "parked": ("needs mending", "red"),
+}
+QUIET = ("no_event", "api")
+"""Absences that call for no explanation."""
+STANDING = {"live": ("live", "green"), "parked": ("parked", "red"), "ended": ("ended", "dim")}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def draw(told: Why, *, short: bool = False) -> RenderableType:
+    """The whole answer. `short`: of each decision only the gates that don't simply pass."""
+    zone = zone_named(told.zone)
+    parts: list[RenderableType] = [_head(told, zone)]
+    for passage in told.passages:
+        parts += [Text(), draw_passage(passage, zone, short=short)]
+    if told.absences:
+        parts += [Text(), _absences(told)]
+    elif not told.passages:
+        parts += [Text(), Text("Not in any journey, and none is deployed.", "dim")]
+    return Group(*parts)
+
+
+def when(moment: datetime, zone: ZoneInfo, *, day: bool = True) -> str:
+    """ "Mon 2 Mar 2026 10:00:03" in `zone`, or the time alone; seconds where they aren't zero."""
+    there = local(moment, zone)
+    seconds = f":{there.second:02}" if there.second else ""
+    clock = f"{there.hour:02}:{there.minute:02}{seconds}"
+    return f"{DAYS[there.weekday()]} {there.day} {MONTHS[there.month - 1]} {there.year} {clock}" if day else clock
+
+
+def _head(told: Why, zone: ZoneInfo) -> RenderableType:
+    """Who it is, in which zone times are told, and what holds for every message now."""
+    names = [v for _, v in told.identifiers] or ["(no identifier)"]
+    title = Text.assemble((names[0], "bold"), (f"  customer {told.customer}", "dim"))
+    if names[1:]:
+        title.append(f", also {', '.join(names[1:4])}{' …' if len(names) > 4 else ''}", "dim")
+    whose = "the customer's zone" if told.own_zone else "the project's zone: the customer's is not known"
+    lines = [title, Text(f"Times are {told.zone} ({whose}); now it is {when(told.at, zone)}.", "dim")]
+    if told.erased:
+        lines.append(Text("This customer was erased: nothing is sent.", "red"))
+    if told.restricted:
+        lines.append(Text("This customer is restricted: nothing may be sent.", "red"))
+    for hold in told.holds:
+        about = f" ({hold.key})" if hold.key else ""
+        pause = ", ".join(hold.pause)
+        text = f"On hold since {when(hold.opened_at, zone)}: {hold.name}{about} pauses {pause}, "
+        text += f"until {when(hold.until, zone)} at the latest."
+        lines.append(Text(text, "yellow"))
+    return Group(*lines)
+
+
+def draw_passage(passage: Passage, zone: ZoneInfo, *, short: bool = False) -> RenderableType:
+    """One enrollment: its name, where it stands, and its moments in order, under the day on which they fell."""
+    word, style = STANDING[passage.status]
+    title = Text.assemble((passage.journey, "bold"), f" {passage.key}" if passage.key else "", "  ", (word, style))
+    title.append(f"  enrollment {passage.enrollment}", "dim")
+    lines: list[RenderableType] = [title]
+    if passage.status != "ended":
+        lines.append(Padding(Text(passage.now, "red" if passage.status == "parked" else ""), (0, 0, 0, 2)))
+    if passage.holdout:
+        lines.append(
+            Padding(Text("In the journey's holdout: counted, but sent nothing and given no tasks.", "yellow"), (0, 0, 0, 2))
+        )
+    day = ""
+    for moment in passage.moments:
+        today = when(moment.at, zone).rpartition(" ")[0]
+        if today != day:
+            lines.append(Padding(Text(today, "cyan"), (0, 0, 0, 2)))
+            day = today
+        lines.append(Padding(_moment(moment, zone, short), (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def _moment(moment: Moment, zone: ZoneInfo, short: bool) -> RenderableType:
+    clock = Text(when(moment.at, zone, day=False), "dim")
+    if moment.message is None:
+        return _row(clock, Text(moment.text, "dim" if moment.kind in ("again", "replan") else ""))
+    return _row(clock, Group(*_message(moment.message, zone, short)))
+
+
+def _row(left: Text, right: RenderableType, width: int = 8) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(width=width, no_wrap=True)
+    grid.add_column(ratio=1, overflow="fold")
+    grid.add_row(left, right)
+    return grid
+
+
+def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
+    """The message and what became of it, then the decisions."""
+    word, style = STATUSES[m.status]
+    line = Text.assemble(f"{m.channel} ", (m.template, "bold"), "  ", (word, style))
+    if m.status == "sent" and m.sent_at is not None:
+        line.append(f" {when(m.sent_at, zone)}", style)
+    elif m.until is not None and m.status in ("deferred", "reserved"):
+        line.append(f" until {when(m.until, zone)}" if m.status == "deferred" else f" {when(m.until, zone)}", style)
+    elif m.reason:
+        line.append(f": {GATES.get(m.reason, m.reason)}", style)
+    yield line
+    about = f"step {m.step}, tier {m.tier}" + (f", topic {m.topic}" if m.topic else "")
+    if m.expires_at is not None:
+        about += f", worth sending until {when(m.expires_at, zone)}"
+    yield Text(about, "dim")
+    for before, decision in zip((None, *m.decisions), m.decisions, strict=False):
+        yield from _decision(decision, before, zone, short)
+    last = m.decisions[-1].detail if m.decisions else ""
+    if m.detail and m.detail != last:
+        yield Text(_sentence(m.detail))
+    if m.tries > 1:
+        yield Text(f"Handed over {m.tries} times.")
+    if m.words:
+        yield Text.assemble("The provider said: ", (m.words, "italic"))
+
+
+def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
+    """The verdict, then what each gate said; gates that say what they said the time before are told once."""
+    at = when(decision.at, zone)
+    words = {"allow": ("Let through", "green"), "defer": ("Put off", "yellow"), "drop": ("Stopped", "red")}
+    word, style = words[decision.decision]
+    line = Text.assemble((word, style), f" on {at}.")
+    if decision.decision != "allow":
+        line.append(f" {_sentence(decision.detail)}")
+    if decision.decision == "drop" and decision.earliest is not None:
+        line.append(f" It would have passed on {when(decision.earliest, zone)}.")
+    yield line
+    known = {g.gate: (g.answer, g.detail) for g in before.gates} if before else {}
+    told = [g for g in decision.gates if known.get(g.gate) != (g.answer, g.detail)]
+    if short:
+        told = [g for g in told if g.answer in ("defer", "drop")]
+    if told:
+        yield _gates(told)
+    same = len(decision.gates) - len(told)
+    if before is not None and same and not short:
+        yield Padding(Text(f"the other {same} gates say what they said before", "dim"), (0, 0, 0, 2))
+
+
+def _gates(gates: list[Gate]) -> RenderableType:
+    grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    grid.add_column(width=1)
+    grid.add_column(width=11, no_wrap=True)
+    grid.add_column(ratio=1, overflow="fold")
+    for gate in gates:
+        mark, style = ANSWERS[gate.answer]
+        quiet = "dim" if gate.answer in ("pass", "skip") else ""
+        grid.add_row(Text(mark, style), Text(GATES.get(gate.gate, gate.gate), quiet), Text(gate.detail, quiet))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _absences(told: Why) -> RenderableType:
+    """Why not (again), one journey to a line; those whose event simply never came stand last and quiet."""
+    lines: list[RenderableType] = [Text("Not entered" if not told.passages else "Not entered, or not again", "bold")]
+    lines += [_absence(a) for a in sorted(told.absences, key=lambda a: a.reason in QUIET)]
+    return Group(*lines)
+
+
+def _absence(a: Absence) -> RenderableType:
+    quiet = a.reason in QUIET
+    return Padding(Text.assemble((a.journey, "dim" if quiet else "bold"), "  ", (a.detail, "dim" if quiet else "")), (0, 0, 0, 2))
+
+
+def _sentence(text: str) -> str:
+    """`text` as a sentence."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

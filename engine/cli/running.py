@@ -1,0 +1,152 @@
+"""Commands that run until they are asked to end: `up`, and its children `worker` and `api`.
+
+`up` is `engine.app.supervise`; here stands only which processes it keeps, and what it does before they start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from engine.cli.deploying import _deploy
+from engine.cli.located import Located, compile_project, locate
+from engine.cli.terminal import HERE, Code, DataOption, Failure, ProjectOption, err, out
+
+if TYPE_CHECKING:
+    from engine.app.supervise import Child, Running
+
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", metavar="N", help="Where the API listens; 0: any free port.", show_default="api.port in sojourn.yaml"),
+]
+
+
+def up(
+    project: ProjectOption = HERE,
+    port: PortOption = None,
+    data: DataOption = None,
+    deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Deploy the project's journeys at the start.")] = True,
+) -> None:
+    """Run everything on this machine until Ctrl-C: PostgreSQL, Temporal with its web UI, worker and API.
+
+    Started again it goes on where it was. Example: [bold]sojourn up --port 8700[/]
+    """
+    from engine.app import supervise
+    from engine.app.development import make_keys, wants_keys
+    from engine.app.processes import claim_port
+
+    located = locate(project, data)
+    settings = located.settings
+    keys = make_keys(located.data) if wants_keys(settings) else None
+    listens = claim_port(settings.api.port if port is None else port, "the API")
+    url = f"http://{settings.api.host}:{listens}"
+    reached = f"http://127.0.0.1:{listens}" if settings.api.host in ("0.0.0.0", "::") else url
+
+    def before(database_url: str) -> None:
+        _prepare(located, database_url, deploy)
+
+    def children(running: Running) -> Sequence[Child]:
+        command = [sys.executable, "-m", "engine.cli"]
+        where = ["--project", str(located.folder), "--data", str(located.data)]
+        environ = keys.environ() if keys else {}
+        return [
+            supervise.Child("worker", [*command, "worker", *where]),
+            supervise.Child("api", [*command, "api", *where, "--port", str(listens)], environ, f"{reached}/healthz"),
+        ]
+
+    if keys:
+        out.print(f"write key  {keys.write_key}\ntoken      {keys.token}", markup=False)
+        out.print(
+            f"for this machine only, as the project names none; kept in {located.data}/keys.json\n", style="dim", markup=False
+        )
+    code = supervise.up(
+        located.data,
+        migrate=before,
+        children=children,
+        console=out,
+        database_url=settings.database_url,
+        temporal_address=settings.temporal_address,
+        api_url=reached,
+        exact_timers=settings.time_scale != 1,
+    )
+    raise typer.Exit(code)
+
+
+def _prepare(located: Located, database_url: str, deploy: bool) -> None:
+    """Migrate; then deploy the project if it compiles, and say so either way. What ran before goes on running if it doesn't."""
+    from dataclasses import replace
+
+    from pydantic import SecretStr
+
+    from engine.app.deploying import Change
+    from engine.authoring.project import AuthoringError
+    from engine.cli.authoring import show_problems
+    from engine.store.schema import migrate
+
+    migrate(database_url)
+    if not deploy:
+        return
+    try:
+        compiled = compile_project(located)
+    except AuthoringError as wrong:
+        show_problems(wrong.problems)
+        err.print("not deployed: mend this and run `sojourn deploy`; what was deployed before goes on", style="yellow")
+        return
+    url = located.settings.database.model_copy(update={"url": SecretStr(database_url)})
+    there = replace(located, settings=located.settings.model_copy(update={"database": url}))
+    changes: list[Change] = asyncio.run(_deploy(there, compiled))[1]
+    done = [f"{c.journey} ({c.kind})" for c in changes if c.kind != "same"]
+    told = f"deployed {len(compiled.plans)} journeys: " + (", ".join(done) if done else "nothing changed")
+    out.print(Text(told))
+
+
+def worker(project: ProjectOption = HERE, data: DataOption = None) -> None:
+    """Run one worker until SIGTERM or Ctrl-C. Any number may run; `python worker.py` is the same.
+
+    It uses SOJOURN_DATABASE_URL and SOJOURN_TEMPORAL_ADDRESS, else what sojourn.yaml names, else the servers of `sojourn up`.
+    Example: [bold]SOJOURN_DATABASE_URL=postgresql://… SOJOURN_TEMPORAL_ADDRESS=temporal:7233 sojourn worker[/]
+    """
+    from engine.app.working import work
+
+    located = locate(project, data)
+    _stand_in(located.folder)
+    work(located.settings, located.database_url, located.temporal_address, _log)
+
+
+def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption = None) -> None:
+    """Run one API process until SIGTERM or Ctrl-C. Any number may run.
+
+    It finds its servers as `worker` does. Example: [bold]sojourn api --port 8700[/]
+    """
+    import uvloop
+
+    from engine.app.development import with_keys
+    from engine.app.serving import serve
+
+    located = locate(project, data)
+    _stand_in(located.folder)
+    settings = with_keys(located.settings, os.environ)
+    url, temporal = located.database_url, located.temporal_address
+    try:
+        uvloop.run(serve(settings, url, temporal, port=port, started=lambda n: _log(f"the API listens on port {n}")))
+    except OSError as taken:
+        raise Failure(f"the API can't listen on {settings.api.host}: {taken.strerror}", code=Code.UNREACHABLE) from None
+
+
+def _stand_in(folder: Path) -> None:
+    """Relative paths in sojourn.yaml count from the project, and adapters of its own are found there, after everything else."""
+    os.chdir(folder)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _log(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,205 @@
+"""Commands that tell the running system what happened: `track` and `identify`, through its HTTP API like any other source."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.located import Located, locate
+from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+
+if TYPE_CHECKING:
+    from engine.store.history import Told
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The customer's user id.")]
+ValuesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]…", help="key=text, or key:=json for numbers, lists and objects.", show_default=False),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--json-file", metavar="FILE", help="Take the values from this file, a JSON object; - reads the input."),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", envvar="SOJOURN_URL", help="The API to tell.", show_default="the one that runs here"),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--write-key",
+        metavar="KEY",
+        envvar="SOJOURN_WRITE_KEY",
+        help="The source's write key.",
+        show_default="this project's first",
+    ),
+]
+
+
+def track(
+    user: UserArgument,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's name.")],
+    values: ValuesArgument = None,
+    json_file: FileOption = None,
+    project: ProjectOption = HERE,
+    data: DataOption = None,
+    url: UrlOption = None,
+    write_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell that a customer did something, and print what it set going.
+
+    Example: [bold]sojourn track ada order_completed order_id=A1 total:=40[/]
+    """
+    body = {"userId": user, "event": event, "properties": _values(values, json_file)}
+    _tell(_Call.found(project, data, url, write_key), "track", body, f"{event} of {user}", as_json)
+
+
+def identify(
+    user: UserArgument,
+    values: ValuesArgument = None,
+    json_file: FileOption = None,
+    project: ProjectOption = HERE,
+    data: DataOption = None,
+    url: UrlOption = None,
+    write_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who a customer is: attributes such as email, first_name or timezone.
+
+    Example: [bold]sojourn identify ada email=ada@example.com timezone=Europe/Rome[/]
+    """
+    body = {"userId": user, "traits": _values(values, json_file)}
+    _tell(_Call.found(project, data, url, write_key), "identify", body, f"who {user} is", as_json)
+
+
+def _values(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:
+    """The values of a call. Raises Failure that names the one that is wrong."""
+    found: dict[str, Any] = {}
+    if file is not None:
+        try:
+            text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
+            found = json.loads(text)
+        except OSError as wrong:
+            raise Failure(f"{file} can't be read: {wrong.strerror}") from None
+        except ValueError as wrong:
+            raise Failure(f"{file} is not JSON: {wrong}") from None
+        if not isinstance(found, dict):
+            raise Failure(f"{file} is not a JSON object", 'write {"key": "value"}')
+    for pair in pairs or ():
+        key, mark, written = pair.partition("=")
+        if not mark or not key.rstrip(":"):
+            raise Failure(f"{pair!r} is not key=value", "write key=text, or key:=json")
+        if key.endswith(":"):
+            try:
+                found[key[:-1]] = json.loads(written)
+            except ValueError:
+                raise Failure(f"{written!r} in {pair!r} is not JSON", "write key=text for text") from None
+        else:
+            found[key] = written
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Where to tell it, with which key; `located` where the answer's consequences can be looked up."""
+
+    url: str
+    key: str
+    located: Located | None
+
+    @classmethod
+    def found(cls, project: Path, data: Path | None, url: str | None, key: str | None) -> _Call:
+        if url is not None and key is not None:
+            return cls(url.rstrip("/"), key, None)
+        from engine.app.development import kept_keys
+
+        located = locate(project, data, lenient=True)
+        if url is None and (located.running is None or located.running.api_url is None):
+            raise Failure(f"no system runs on {located.data}", "run `sojourn up`, or name one with --url", Code.UNREACHABLE)
+        there = url or (located.running.api_url if located.running else None) or ""
+        if key is None:
+            first = next(iter(located.settings.write_keys), None)
+            if first is not None:
+                key = located.settings.write_keys[first].get_secret_value()
+            elif (kept := kept_keys(located.data)) is not None:
+                key = kept.write_key
+        if key is None or key.startswith("<"):
+            raise Failure("no write key is known", "set the variable that sojourn.yaml names, or give --write-key")
+        return cls(there.rstrip("/"), key, located if url is None else None)
+
+
+def _tell(call: _Call, kind: str, body: dict[str, Any], what: str, as_json: bool) -> None:
+    import httpx
+
+    body["messageId"] = f"cli-{uuid.uuid4()}"
+    if not call.url.startswith(("http://", "https://")):
+        raise Failure(f"{call.url} is no http:// address")
+    try:
+        answer = httpx.post(f"{call.url}/v1/{kind}", json=body, auth=(call.key, ""), timeout=30, trust_env=not _local(call.url))
+    except httpx.HTTPError as failed:
+        raise Failure(f"{call.url} can't be reached: {failed}", "is `sojourn up` running?", Code.UNREACHABLE) from None
+    if answer.status_code >= 500:
+        raise Failure(f"the API answered {answer.status_code}: {_error(answer)}", code=Code.UNREACHABLE)
+    if not answer.is_success:
+        raise Failure(f"the API refused it ({answer.status_code}): {_error(answer)}")
+    told = asyncio.run(_consequences(call.located, body["messageId"])) if call.located else None
+    if as_json:
+        print_json({"accepted": True, "messageId": body["messageId"], **(told.to_json() if told else {})})
+    else:
+        _show(what, body["userId"], told)
+    if told is not None and told.quarantined:
+        raise typer.Exit(Code.NO)
+
+
+def _local(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    from engine.settings.project import is_loopback
+
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def _error(answer: Any) -> str:
+    """What the API says is wrong, in its own words."""
+    try:
+        said = answer.json()["error"]
+        return " ".join(str(said[k]) for k in ("message", "hint") if said.get(k))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return str(answer.text[:200]) or "no reason given"
+
+
+async def _consequences(located: Located, message_id: str) -> Told:
+    from engine.store.database import connect, transaction
+    from engine.store.history import told
+
+    database = connect(located.database_url, pool=1)
+    try:
+        async with transaction(database) as c:
+            return await told(c, message_id)
+    finally:
+        await database.dispose()
+
+
+def _show(what: str, user: str, told: Told | None) -> None:
+    if told is not None and told.quarantined:
+        out.print(f"kept aside, not taken in: {told.quarantined}", style="yellow", markup=False)
+        return
+    out.print(f"accepted: {what}", markup=False)
+    if told is None:
+        return
+    for journey, enrollment in told.entered:
+        out.print(f"  entered {journey} (enrollment {enrollment})", markup=False)
+    for journey, kind in told.moved:
+        meant = {"exit": "left", "event": "was waited for in", "replan": "moved a wait in"}.get(kind, kind)
+        out.print(f"  {meant} {journey}", markup=False)
+    if told.entered or told.moved:
+        out.print(f"  `sojourn why {user}` tells what becomes of it", style="dim", markup=False)
+    else:
+        out.print("  no journey was waiting for it", style="dim", markup=False)

@@ -1,0 +1,93 @@
+"""What all commands share: the two consoles, the exit codes, options that every command has, and `Failure`.
+
+Nothing here imports what is slow to import, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+T = TypeVar("T")
+
+
+class Code(IntEnum):
+    """Exit codes, as docs/cli.md explains them."""
+
+    FINE = 0
+    NO = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    BUG = 70
+    INTERRUPTED = 130
+
+
+class Failure(Exception):
+    """A command can't do what it was asked: one line for people, a hint for the next step, and the exit code."""
+
+    def __init__(self, message: str, hint: str = "", code: Code = Code.USAGE) -> None:
+        self.message, self.hint, self.code = message, hint, code
+        super().__init__(message)
+
+
+ProjectOption = Annotated[
+    Path, typer.Option("--project", metavar="DIR", help="The project's folder: the one with sojourn.yaml.", show_default="here")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where `sojourn up` keeps its data.", show_default=".sojourn in the project"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+
+HERE = Path()
+
+out = Console(highlight=False, emoji=False)
+"""What was asked for."""
+err = Console(highlight=False, emoji=False, stderr=True)
+"""What went wrong, and how far long work has come."""
+
+
+def say(message: str, hint: str = "", *, style: str = "red") -> None:
+    """One line about what went wrong, and one about what to do, to standard error."""
+    err.print(message, style=style, markup=False, soft_wrap=True)
+    if hint:
+        err.print(hint, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on standard output, nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def asked(question: str, *, yes: bool) -> bool:
+    """Whether to go on: `yes`, or a person at a terminal says so. Raises Failure where nobody can be asked."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Failure("nobody is here to be asked", "add --yes to go on without asking, or --dry-run to look only")
+    return typer.confirm(question)
+
+
+def in_batches(items: Sequence[T], size: int, what: str) -> Iterable[Sequence[T]]:
+    """`items` in batches, with a progress bar on standard error where there are several."""
+    if len(items) <= size:
+        if items:
+            yield items
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task(what, total=len(items))
+        for i in range(0, len(items), size):
+            batch = items[i : i + size]
+            yield batch
+            progress.advance(bar, len(batch))

@@ -1,0 +1,141 @@
+"""The values of `why`: what happened to one customer, moment by moment, in words. Plain and frozen; `to_json` is for machines.
+
+Sentences hold times in the customer's zone; the datetimes beside them are aware UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.core.wire import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What one gate said. `answer`: pass, skip, defer or drop · `rule`: the rule or fact looked at · `until`: only with defer."""
+
+    gate: str
+    answer: str
+    rule: str
+    detail: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One verdict about a message: allow, defer or drop, the one rule in the way, when it would pass at the earliest, and what
+    every gate said."""
+
+    at: datetime
+    decision: str
+    reason: str
+    rule: str
+    detail: str
+    until: datetime | None
+    earliest: datetime | None
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: what the ledger says of it, and every decision that led there. `words`: the provider's own. `tries`: how often
+    it was handed over."""
+
+    key: str
+    step: str
+    channel: str
+    template: str
+    tier: str
+    topic: str | None
+    status: str
+    reason: str
+    detail: str
+    planned_at: datetime
+    expires_at: datetime | None
+    sent_at: datetime | None
+    until: datetime | None
+    tries: int
+    provider_id: str
+    words: str
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened. kind: entered, event, exit, stop, again, replan, retry, message, task, goal, parked, ended."""
+
+    at: datetime
+    kind: str
+    text: str
+    message: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One enrollment. `moments` in order of time. `now`: a sentence that says where it stands."""
+
+    enrollment: int
+    journey: str
+    key: str
+    status: str
+    reason: str
+    holdout: bool
+    entered_at: datetime
+    ended_at: datetime | None
+    step: str | None
+    wake_at: datetime | None
+    now: str
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why the customer didn't enter a journey (again). reason: no_journey, not_live, no_event, before_deploy, where, condition,
+    no_key, active, again, api, erased or unknown. `at`: of the event looked at."""
+
+    journey: str
+    reason: str
+    detail: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    """A hold on the customer that is open now, and the tiers that it pauses."""
+
+    name: str
+    key: str
+    pause: tuple[str, ...]
+    opened_at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Everything about one customer (or the part of one journey). `identifiers`: (kind, value) · `zone`: IANA, the customer's or
+    policy's; `own_zone`: whether it is the customer's · `at`: when this was asked, logical time."""
+
+    customer: int
+    identifiers: tuple[tuple[str, str], ...]
+    zone: str
+    own_zone: bool
+    at: datetime
+    erased: bool
+    restricted: bool
+    holds: tuple[OpenHold, ...]
+    passages: tuple[Passage, ...]
+    absences: tuple[Absence, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """For machines: the same fields, moments as ISO text."""
+        return {k: _plain(v) for k, v in asdict(self).items()}
+
+
+def _plain(value: Any) -> Json:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,208 @@
+"""`why`: the answer to "why did she get this, and why not that?", read from the store. Reads only; rules live elsewhere.
+
+Why somebody never entered a journey is `absence`'s business, the values are `story`'s.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from engine.core.clock import zone as zone_named
+from engine.core.plan import Plan
+from engine.core.telling import tell_moment
+from engine.delivery.deployment import Deployment, Deployments, NothingDeployed
+from engine.insight.absence import absences
+from engine.insight.finding import UnknownCustomer
+from engine.insight.story import Decision, Gate, Message, Moment, OpenHold, Passage, Why
+from engine.store import history
+from engine.store.database import Connection, now
+
+FIRST = ("entered",)
+LAST = ("parked", "ended")
+INNER = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}
+"""What events are called that have no name of their own."""
+
+
+async def why(c: Connection, customer: int, journey: str | None = None, deployments: Deployments | None = None) -> Why:
+    """What happened to `customer` in `journey` (None: in all), with every decision and every gate. Raises UnknownCustomer.
+
+    `deployments`: the process's own, so that plans are read once."""
+    person = await history.person(c, customer)
+    if person is None:
+        raise UnknownCustomer(str(customer), [])
+    deployments = deployments or Deployments()
+    try:
+        deployment: Deployment | None = await deployments.current(c)
+    except NothingDeployed:
+        deployment = None
+    zone, own = _zone(deployment, person.attributes)
+    rows = await history.passages(c, customer, journey)
+    plans = {r.plan: await deployments.plan(c, r.plan) for r in rows}
+    passages = await _passages(c, rows, plans, zone)
+    moment = await now(c)
+    return Why(
+        customer=customer,
+        identifiers=tuple((k, v) for k, v in person.identifiers),
+        zone=zone.key,
+        own_zone=own,
+        at=moment,
+        erased=person.erased_at is not None,
+        restricted=person.restricted,
+        holds=tuple(OpenHold(r.name, r.key, tuple(r.pause), r.opened_at, r.until) for r in await history.holds(c, customer)),
+        passages=passages,
+        absences=tuple(await absences(c, deployment, person, rows, journey, moment, zone)),
+    )
+
+
+def _zone(deployment: Deployment | None, attributes: Mapping[str, Any]) -> tuple[ZoneInfo, bool]:
+    """The zone to tell times in, and whether it is the customer's own."""
+    own = attributes.get("timezone")
+    if isinstance(own, str) and own:
+        try:
+            return zone_named(own), True
+        except ValueError:
+            own = None
+    return zone_named(deployment.policy.timezone if deployment else "UTC"), False
+
+
+async def _passages(c: Connection, rows: Sequence[Any], plans: Mapping[str, Plan], zone: ZoneInfo) -> tuple[Passage, ...]:
+    ids = [r.id for r in rows]
+    moments: dict[int, list[Moment]] = defaultdict(list)
+    plan_of = {r.id: plans[r.plan] for r in rows}
+    for i in await history.inputs(c, ids):
+        moments[i.enrollment_id].append(_input(i, plan_of[i.enrollment_id]))
+    messages = await history.messages(c, ids)
+    decided: dict[str, list[Decision]] = defaultdict(list)
+    for d in await history.decisions(c, [m.key for m in messages]):
+        decided[d.key].append(_decision(d))
+    for m in messages:
+        told = _message(m, tuple(decided[m.key]))
+        first = told.decisions[0].at if told.decisions else m.decided_at
+        moments[m.enrollment_id].append(Moment(first, "message", f"{m.channel} {m.template}", told))
+    for t in await history.tasks(c, ids):
+        moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone)))
+    for r in rows:
+        moments[r.id] += _own_moments(r)
+    return tuple(_passage(r, moments[r.id], zone) for r in rows)
+
+
+def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
+    # An enrollment begins with its entry and ends with its end, whatever moments say that share a microsecond.
+    moments.sort(key=lambda m: (m.kind not in FIRST, m.kind in LAST, m.at))
+    return Passage(
+        enrollment=r.id,
+        journey=r.journey,
+        key=r.key,
+        status=r.status,
+        reason=r.reason,
+        holdout=r.holdout,
+        entered_at=r.entered_at,
+        ended_at=r.ended_at,
+        step=r.step,
+        wake_at=r.wake_at,
+        now=_stands(r, zone),
+        moments=tuple(moments),
+    )
+
+
+def _stands(r: Any, zone: ZoneInfo) -> str:
+    """Where it stands, in a sentence."""
+    if r.status == "ended":
+        return "Ended after its last step." if r.reason == "completed" else f"Ended: {r.reason}."
+    if r.status == "parked":
+        at = f" at {r.step}" if r.step else ""
+        return f"Parked{at}: {r.reason}. Once that is mended, `sojourn retry {r.id}` goes on from there."
+    if r.cohort_id is None:
+        return "Accepted; Temporal hasn't been told yet."
+    if r.step is None:
+        return "At its beginning."
+    if r.wake_at is not None:
+        return f"At {r.step}, until {tell_moment(r.wake_at, zone)} at the latest."
+    return f"At {r.step}."
+
+
+def _own_moments(r: Any) -> list[Moment]:
+    """What the enrollment's own row says: its goal, its end."""
+    found = []
+    if r.goal_at is not None:
+        worth = f", worth {r.goal_value:g}" if r.goal_value is not None else ""
+        found.append(Moment(r.goal_at, "goal", f"The goal was reached{worth}."))
+    if r.status == "ended" and r.ended_at is not None:
+        text = "Ended after its last step." if r.reason == "completed" else f"Ended: {r.reason}."
+        found.append(Moment(r.ended_at, "ended", text))
+    return found
+
+
+def _input(i: Any, plan: Plan) -> Moment:
+    """One input, in words."""
+    steps = " and ".join(dict.fromkeys(_step(plan, op) for op, _ in i.matched))
+    what = i.name or "an event"
+    if i.kind == "begin":
+        text, kind = f"Entered by {_event(i)}.", "entered"
+    elif i.kind == "exit":
+        by = {"goal": f"Left: {what} reached the goal.", "restarted": f"Left: {what} began it anew."}
+        text, kind = by.get(i.reason, f"Left: {_event(i)} came."), "exit"
+    else:
+        kind = i.kind
+        text = {
+            "event": f"{_event(i)} came, for which {steps or 'a step'} waits.",
+            "stop": "Stopped by an operator.",
+            "again": "Something that stood in the way is gone: what waits is decided again.",
+            "replan": f"An attribute changed: {steps or 'a wait'} is worked out again.",
+            "retry": "Retried by an operator.",
+        }.get(i.kind, i.kind)
+    if i.note:
+        text += f" ({i.note})"
+    return Moment(i.at, kind, text)
+
+
+def _event(i: Any) -> str:
+    """The event's name with a few of its plain properties, as a reminder which one it was."""
+    name = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}.get(
+        i.name or "", i.name or "an event"
+    )
+    plain = [f"{k} {v}" for k, v in (i.properties or {}).items() if isinstance(v, (str, int, float)) and len(str(v)) <= 24]
+    return f"{name} ({', '.join(plain[:3])})" if plain and not (i.name or "").startswith("$") else name
+
+
+def _step(plan: Plan, op: int) -> str:
+    return str(getattr(plan.ops[op], "step", f"#{op}")) if op < len(plan.ops) else f"#{op}"
+
+
+def _task(t: Any, zone: ZoneInfo) -> str:
+    due = f", due {tell_moment(t.due_at, zone)}" if t.due_at is not None else ""
+    whose = f" ({t.assignee})" if t.assignee else ""
+    return f"Task for {t.queue}{whose}: {t.title} — {t.status}{due}."
+
+
+def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
+    return Message(
+        key=m.key,
+        step=m.step,
+        channel=m.channel,
+        template=m.template,
+        tier=m.tier,
+        topic=m.topic,
+        status=m.status,
+        reason=m.reason,
+        detail=m.detail,
+        planned_at=m.planned_at,
+        expires_at=m.expires_at,
+        sent_at=m.sent_at,
+        until=m.until,
+        tries=m.tries,
+        provider_id=m.provider_id,
+        words=m.words,
+        decisions=decisions,
+    )
+
+
+def _decision(d: Any) -> Decision:
+    gates = tuple(
+        Gate(g, a, rule, detail, datetime.fromisoformat(until) if until else None) for g, a, rule, detail, until in d.gates
+    )
+    return Decision(d.at, d.decision, d.reason, d.rule, d.detail, d.until, d.earliest, gates)
