@@ -17,6 +17,7 @@ from engine.api.errors import Refusal
 from engine.api.reach import Reach
 from engine.api.taking import patiently
 from engine.core.wire import Json
+from engine.insight.why import why as why_of
 from engine.settings.project import Role
 from engine.store import customers, profiles
 from engine.store.database import Connection, transaction
@@ -48,6 +49,14 @@ def routes(reach: Reach) -> APIRouter:
             if decisions:
                 await _add_decisions(c, page)
         return _json({"messages": page, "next": page[-1]["id"] if len(found) > limit else None})
+
+    @router.get("/{user_id:path}/why", summary="Why something was sent or wasn't", openapi_extra=described)
+    async def why(request: Request, user_id: str, journey: str | None = None) -> JSONResponse:
+        """Every decision about this customer with every gate, in words, as `sojourn why` tells it."""
+        reach.access.caller(request, *READERS)
+        async with patiently(), transaction(reach.database) as c:
+            told = await why_of(c, await _customer(c, user_id), journey, reach.deployments)
+        return _json(told.to_json())
 
     @router.get("/{user_id:path}", summary="One customer", openapi_extra=described)
     async def customer(request: Request, user_id: str) -> JSONResponse:

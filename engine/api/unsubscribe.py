@@ -55,9 +55,8 @@ def routes(reach: Reach) -> APIRouter:
         503: {"description": "Not now; try again."},
     }
 
-    @router.api_route(
-        "/u/{token}", methods=["GET", "HEAD"], summary="Ask before unsubscribing", responses=answers, operation_id="ask"
-    )
+    @router.head("/u/{token}", include_in_schema=False)
+    @router.get("/u/{token}", summary="Ask before unsubscribing", responses=answers)
     async def ask(token: str) -> HTMLResponse:
         """A page with one button. Changes nothing, because programs follow links too."""
         link = _read(reach, token)

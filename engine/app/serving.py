@@ -100,9 +100,9 @@ async def serve(
     settings: Settings,
     url: str,
     temporal_address: str,
+    port: int | None = None,
     *,
     host: str | None = None,
-    port: int | None = None,
     public_url: str | None = None,
     started: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -130,15 +130,15 @@ def run_api(
     settings: Settings,
     url: str,
     temporal_address: str,
+    port: int | None = None,
     *,
     host: str | None = None,
-    port: int | None = None,
     public_url: str | None = None,
     started: Callable[[int], None] = lambda _: None,
 ) -> NoReturn:
     """`serve` as a whole process: exit code 0 when it was asked to end, 1 where it couldn't start, which the log explains."""
     try:
-        uvloop.run(serve(settings, url, temporal_address, host=host, port=port, public_url=public_url, started=started))
+        uvloop.run(serve(settings, url, temporal_address, port, host=host, public_url=public_url, started=started))
     except (SchemaError, OSError) as cannot:
         log.error("the API can't start: %s", cannot)  # the message says all there is to know
         end_process(1)

@@ -74,8 +74,8 @@ async def holds(c: Connection, customer: int) -> list[Row[Any]]:
 
 
 async def enrollments(c: Connection, customer: int, limit: int = 100) -> list[Row[Any]]:
-    """The newest enrollments: id, journey, plan, key, number, status, reason, step, wake_at, holdout, entered_at, ended_at, goal_at,
-    goal_value."""
+    """The newest enrollments: id, journey, plan, key, number, status, reason, step, wake_at, holdout, entered_at, ended_at,
+    goal_at, goal_value."""
     return await fetch(
         c,
         "select id, journey, plan, key, number, status, reason, step, wake_at, holdout, entered_at, ended_at, "
@@ -86,7 +86,7 @@ async def enrollments(c: Connection, customer: int, limit: int = 100) -> list[Ro
 
 
 async def in_journey(c: Connection, customer: int, journey: str, key: str) -> Row[Any] | None:
-    """The enrollment under this key that is live, else the newest: id, status, reason, entered_at, ended_at. None: there is none."""
+    """The enrollment under this key that is live, else the newest: id, status, reason, entered_at, ended_at."""
     found = await fetch(
         c,
         "select id, status, reason, entered_at, ended_at from enrollments "

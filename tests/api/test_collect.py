@@ -48,9 +48,6 @@ async def test_no_answer_leaves_before_the_commit(api: Api) -> None:
 
 async def test_a_failed_commit_is_never_answered_with_success(api: Api) -> None:
     """An event that the store refuses at its commit gets an error, and nothing of its batch stays."""
-    await api.query(
-        "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'"
-    ) if False else None
     async with transaction(api.core.database) as c:
         await c.exec_driver_sql(
             "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'"
