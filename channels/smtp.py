@@ -223,7 +223,11 @@ class Dialogue:
         self.stage = "body"
         reply = asyncio.ensure_future(protocol.read_response())
         try:
+            # `reply` must listen before anything is written: an answer that finds nobody listening is thrown away, and uvloop
+            # reads before it runs what was scheduled. It also writes only at the end of a round, and counts nothing before.
+            await asyncio.sleep(0)
             protocol.write(self.body)
+            await asyncio.sleep(0)
             while waiting.get_write_buffer_size() and not reply.done():
                 await asyncio.wait([reply], timeout=0.005)
             if not reply.done():

@@ -46,7 +46,7 @@ class Embedded:
         """Start, with data in the folder `data`, the servers that aren't given; returns when they answer.
 
         `ui_port`: of Temporal's web interface, 0 any, None without one. `exact_timers`: within 10 ms instead of a second, for a
-        `time_scale`. `durable=False`: throw-away data. `say` hears of what takes long. Raises ServerError; nothing runs then.
+        `time_scale`. `durable=False`: throw-away data, Temporal's in memory. `say` hears of what takes long. Raises ServerError; nothing runs then.
         """
         make_folder(data)
         database: Postgres | None = None
@@ -56,7 +56,11 @@ class Embedded:
                 database = Postgres.start(data / "postgres", durable=durable, say=say)
                 database_url = database.url
             if temporal_address is None:
-                temporal = TemporalServer.start(data / "temporal", ui_port=ui_port, exact_timers=exact_timers)
+                temporal = (
+                    TemporalServer.start(data / "temporal", ui_port=ui_port, exact_timers=exact_timers)
+                    if durable
+                    else TemporalServer.start(None, ui_port=ui_port, exact_timers=exact_timers, log=data / "temporal.log")
+                )
                 temporal_address = temporal.address
         except BaseException:
             if database is not None:

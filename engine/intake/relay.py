@@ -28,6 +28,7 @@ from engine.store import deployments as deployment_store
 from engine.store import relay as store
 from engine.store.customers import LANES
 from engine.store.database import Database, transaction
+from engine.store.enrollments import lock_rows
 from engine.store.listening import listen
 from engine.temporal.client import Journeys, Unreachable
 from engine.temporal.grouping import Lanes
@@ -156,6 +157,8 @@ class Relay:
             if r.cohort_id is None and r.status != "ended" and r.enrollment_id not in homeless[r.plan]:
                 homeless[r.plan].append(r.enrollment_id)
         homes: dict[int, int] = {}
+        # All of them at once: plan by plan their ids would not be in order, and others lock in order.
+        await lock_rows(c, [m for members in homeless.values() for m in members])
         for plan, members in homeless.items():
             while members:
                 cohort, room = await store.open_cohort(c, plan, owner, self.journeys.max_size, ADMISSION_SECONDS)
