@@ -1,6 +1,6 @@
 """The demo: real customers through real journeys on real servers, weeks in a minute, real letters in a local mailbox.
 
-    servers ─▶ migrate ─▶ deploy ─▶ import history ─▶ turn the clock back ─▶ play the live weeks ─▶ settle ─▶ look at what became of it
+    servers ─▶ migrate ─▶ deploy ─▶ import history ─▶ turn the clock back ─▶ play the live weeks ─▶ settle ─▶ look
 
 Everything lies in one folder and ends with the block. Only the order of things belongs here: the people are in `demo_sample`, the
 letters in `demo_mailbox`, what became of it all in `demo_outcome`.
@@ -11,11 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import uvloop
+
+from engine.app.demo_api import Api, serving
 from engine.app.demo_mailbox import Mailbox, open_mailbox
 from engine.app.demo_outcome import Outcome, look
 from engine.app.demo_sample import Sample, read_sample
@@ -25,7 +29,7 @@ from engine.app.wiring import Core, Worker, open_core, open_worker
 from engine.authoring.project import load_project
 from engine.core.logical import LogicalClock
 from engine.intake.door import BATCH
-from engine.settings.project import DATABASE_VARIABLE, TEMPORAL_VARIABLE, ChannelSettings, Settings, load_settings
+from engine.settings.project import DATABASE_VARIABLE, TEMPORAL_VARIABLE, ChannelSettings, RelaySettings, Settings, load_settings
 from engine.store import clock as clock_store
 from engine.store import outcomes
 from engine.store.database import transaction
@@ -35,7 +39,7 @@ DAY = timedelta(days=1)
 RUN_UP_SECONDS = 2.5
 """Real time between setting the clock and the first live event, in which the worker starts."""
 
-SETTLING = timedelta(days=3)
+SETTLING = timedelta(days=2)
 """Logical time after the last live event at the most, in which what still waits may go out."""
 
 PATIENCE_SECONDS = 15.0
@@ -61,7 +65,7 @@ class Options:
     folder: Path
     households: int = 100
     days: int = 14
-    seconds_per_day: float = 3.0
+    seconds_per_day: float = 3.6
     ui: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,7 +90,7 @@ class Demo:
 @contextlib.contextmanager
 def played(options: Options, tell: Tell) -> Iterator[Demo]:
     """Play the demo; in the block its servers still run and its database can be looked at. Raises DemoError, SampleError,
-    MailboxError, ServerError, AuthoringError and SettingsError; nothing runs afterwards, also when it is interrupted."""
+    MailboxError, RefusedCall, ServerError, AuthoringError and SettingsError; nothing runs afterwards, also when it is interrupted."""
     sample = read_sample(options.project, options.households, options.days)
     make_folder(options.folder)
     with contextlib.ExitStack() as last:
@@ -99,7 +103,8 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
         tell("migrate", 0, 1)
         migrate(servers.database_url)
         tell("migrate", 1, 1)
-        journeys, outcome = asyncio.run(_play(options, settings, sample, servers, mailbox, tell))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            journeys, outcome = runner.run(_play(options, settings, sample, servers, mailbox, tell))
         yield Demo(options, sample, journeys, outcome, mailbox, servers)
 
 
@@ -126,7 +131,15 @@ def _settings(options: Options, mailbox: Mailbox) -> Settings:
         )
         for name in settings.channels
     }
-    return settings.model_copy(update={"channels": channels, "time_scale": options.scale})
+    return settings.model_copy(
+        update={
+            "channels": channels,
+            "time_scale": options.scale,
+            "relay": RelaySettings(partitions=1),
+            "write_keys": {},
+            "tokens": {},
+        }
+    )
 
 
 async def _play(
@@ -144,8 +157,8 @@ async def _play(
         await _import(core, sample, tell)
         await _turn_clock(core, options.scale, sample.begins - timedelta(seconds=RUN_UP_SECONDS * options.scale))
     async with open_worker(settings, servers.database_url, servers.temporal_address, prefix="demo") as worker:
-        async with _working(worker):
-            await _live(worker, sample, tell)
+        async with _working(worker), serving(worker.core, servers.temporal_address) as api:
+            await _live(worker.core.clock, api, sample, tell)
             await _settle(worker, sample, tell)
         outcome = await look(worker.core.database, compiled.policy, sample, mailbox, options.folder / "messages")
     return len(compiled.plans), outcome
@@ -201,23 +214,18 @@ def _now(clock: LogicalClock) -> datetime:
     return clock.logical(datetime.now(UTC))
 
 
-async def _live(worker: Worker, sample: Sample, tell: Tell) -> None:
+async def _live(clock: LogicalClock, api: Api, sample: Sample, tell: Tell) -> None:
     """Each live event at its moment, those of one moment together."""
-    clock, total = worker.core.clock, (sample.ends - sample.begins) / DAY
+    total = (sample.ends - sample.begins) / DAY
+    moments = [item.occurred_at or sample.begins for item in sample.live]
     done = 0
-    while (now := _now(clock)) < sample.ends:
+    while (now := _now(clock)) < sample.ends or done < len(moments):
         tell("live", min(max((now - sample.begins) / DAY, 0), total), total)
-        due = done
-        while due < len(sample.live) and (sample.live[due].occurred_at or now) <= now:
-            due += 1
-        if due > done:
-            await worker.core.intake.accept(sample.live[done:due])
-            done = due
-        after = sample.live[done].occurred_at if done < len(sample.live) else sample.ends
-        wait = clock.real_seconds((after or sample.ends) - _now(clock))
+        due = bisect_right(moments, now)
+        await api.send(sample.calls[done:due])
+        done = due
+        wait = clock.real_seconds((moments[done] if done < len(moments) else sample.ends) - _now(clock))
         await asyncio.sleep(min(max(wait, 0.005), LOOK_EVERY_SECONDS))
-    if done < len(sample.live):
-        await worker.core.intake.accept(sample.live[done:])
     tell("live", total, total)
 
 

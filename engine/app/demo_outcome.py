@@ -222,6 +222,7 @@ async def _story(c: Connection, policy: Policy, sample: Sample, mailbox: Mailbox
     return Story(chosen.customer_id, chosen.user_id, str(traits.get("first_name", "")), address, there, lines, letter)
 
 
-def _interest(r: Any) -> int:
+def _interest(r: Any) -> float:
     """Sent, waited and dropped in one story, several journeys, several reasons."""
-    return 10 * (bool(r.at_once) + bool(r.waited) + bool(r.dropped)) + 3 * min(r.journeys, 3) + 3 * min(r.reasons, 3)
+    kinds = sum(1 for n in (r.at_once, r.waited, r.dropped) if n)
+    return 10.0 * kinds + 3.0 * min(int(r.journeys), 3) + 3.0 * min(int(r.reasons), 3)
