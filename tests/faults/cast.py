@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Provider:
-    """A provider on loopback that knows idempotency keys. `requests`: how often each key came; `messages`: (customer, step) → keys."""
+    """A provider on loopback that knows idempotency keys. `requests`: how often each key came.
+
+    `messages`: (customer, step) → keys."""
 
     port: int = 0
     requests: Counter[str] = field(default_factory=Counter)
@@ -157,7 +159,7 @@ def cast(folder: Path, prefix: str, database_url: str, temporal_address: str) ->
 
 
 async def until(ready: Callable[[], Any], seconds: float, picture: Callable[[], object]) -> None:
-    """Wait until `ready` (sync or async) is true, failing with `picture` where it isn't in time. Errors of `ready` count as no."""
+    """Wait until `ready` (sync or async) is true; fail with `picture` where it isn't in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = ready()

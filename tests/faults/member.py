@@ -1,7 +1,7 @@
 """One process of a Sojourn that a test may kill: `python -m tests.faults.member worker|intake FOLDER …`.
 
-`worker FOLDER PREFIX` works and relays, with timings short enough that a killed one is noticed in seconds. `intake FOLDER FILE` takes
-the events of a JSON file in, again and again until the store has acknowledged them, as a client of the API would.
+`worker FOLDER PREFIX` works and relays, with timings short enough that a killed one is noticed in seconds. `intake FOLDER FILE`
+takes the events of a JSON file in, again and again until the store has acknowledged them, as a client of the API would.
 """
 
 from __future__ import annotations
