@@ -132,7 +132,7 @@ def _one_click(body: bytes, content_type: str) -> bool:
 def _question(link: Link, status: int = 200) -> HTMLResponse:
     return page(
         "Unsubscribe?",
-        paragraph(f"You will get no more {link.about()} from us."),
+        paragraph(f"Press the button, and you will get no more {link.about()} from us."),
         button("Unsubscribe", FIELD, VALUE),
         paragraph("If you want to keep getting them, just close this page.", quiet=True),
         status=status,
