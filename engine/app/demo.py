@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
+import tempfile
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import uvloop
 
@@ -46,6 +49,9 @@ PATIENCE_SECONDS = 15.0
 """How long inputs may still be on their way to cohorts after that."""
 
 LOOK_EVERY_SECONDS = 0.25
+TOGETHER_SECONDS = 0.1
+"""Live events of one such span of real time go in together, as a busy source would send them."""
+
 PHASES = ("servers", "migrate", "deploy", "import", "live", "settle")
 
 Tell = Callable[[str, float, float], None]
@@ -59,14 +65,13 @@ class DemoError(Exception):
 @dataclass(frozen=True, slots=True)
 class Options:
     """`project`: its folder. `folder`: an empty one for everything that the demo makes. `seconds_per_day`: real ones for each
-    live day. `environ`: what `sojourn.yaml` may refer to. `ui`: with Temporal's web interface."""
+    live day. `environ`: what `sojourn.yaml` may refer to."""
 
     project: Path
     folder: Path
     households: int = 100
     days: int = 14
     seconds_per_day: float = 3.6
-    ui: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,16 +93,30 @@ class Demo:
 
 
 @contextlib.contextmanager
+def demo_folder(keep: bool) -> Iterator[Path]:
+    """A temporary folder for a demo, removed at the end unless it is to be kept."""
+    folder = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
+    try:
+        yield folder
+    finally:
+        if not keep:
+            _undisturbed(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@contextlib.contextmanager
 def played(options: Options, tell: Tell) -> Iterator[Demo]:
-    """Play the demo; in the block its servers still run and its database can be looked at. Raises DemoError, SampleError,
-    MailboxError, RefusedCall, ServerError, AuthoringError and SettingsError; nothing runs afterwards, also when it is interrupted."""
+    """Play the demo; in the block its servers still run and its database can be looked at. Nothing runs afterwards, also when it
+    is interrupted, by SIGTERM and SIGHUP as by Ctrl-C.
+
+    Raises DemoError, SampleError, MailboxError, RefusedCall, ServerError, AuthoringError and SettingsError."""
     sample = read_sample(options.project, options.households, options.days)
     make_folder(options.folder)
     with contextlib.ExitStack() as last:
+        last.enter_context(_ending_on_request())
         mailbox = last.enter_context(open_mailbox(options.folder / "mailbox"))
         settings = _settings(options, mailbox)
         tell("servers", 0, 1)
-        servers = Embedded.start(options.folder / "data", exact_timers=True, durable=False, ui_port=0 if options.ui else None)
+        servers = Embedded.start(options.folder / "data", exact_timers=True, durable=False, ui_port=None)
         last.callback(_undisturbed, servers.stop)
         tell("servers", 1, 1)
         tell("migrate", 0, 1)
@@ -106,6 +125,21 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             journeys, outcome = runner.run(_play(options, settings, sample, servers, mailbox, tell))
         yield Demo(options, sample, journeys, outcome, mailbox, servers)
+
+
+@contextlib.contextmanager
+def _ending_on_request() -> Iterator[None]:
+    """While the block runs SIGTERM and SIGHUP mean what Ctrl-C means."""
+    before = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def _undisturbed(stop: Callable[[], None]) -> None:
@@ -146,7 +180,6 @@ async def _play(
     options: Options, settings: Settings, sample: Sample, servers: Embedded, mailbox: Mailbox, tell: Tell
 ) -> tuple[int, Outcome]:
     """Everything that needs the database: how many journeys were deployed, and what became of it."""
-    _end_on_request()
     still = settings.model_copy(update={"time_scale": 1.0})
     async with open_core(still, servers.database_url) as core:
         await _turn_clock(core, 1.0, sample.begins)
@@ -162,14 +195,6 @@ async def _play(
             await _settle(worker, sample, tell)
         outcome = await look(worker.core.database, compiled.policy, sample, mailbox, options.folder / "messages")
     return len(compiled.plans), outcome
-
-
-def _end_on_request() -> None:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C: in order."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _turn_clock(core: Core, scale: float, at: datetime) -> None:
@@ -215,7 +240,7 @@ def _now(clock: LogicalClock) -> datetime:
 
 
 async def _live(clock: LogicalClock, api: Api, sample: Sample, tell: Tell) -> None:
-    """Each live event at its moment, those of one moment together."""
+    """Each live event at its moment, those of TOGETHER_SECONDS in one request."""
     total = (sample.ends - sample.begins) / DAY
     moments = [item.occurred_at or sample.begins for item in sample.live]
     done = 0
@@ -225,7 +250,7 @@ async def _live(clock: LogicalClock, api: Api, sample: Sample, tell: Tell) -> No
         await api.send(sample.calls[done:due])
         done = due
         wait = clock.real_seconds((moments[done] if done < len(moments) else sample.ends) - _now(clock))
-        await asyncio.sleep(min(max(wait, 0.005), LOOK_EVERY_SECONDS))
+        await asyncio.sleep(min(max(wait, TOGETHER_SECONDS), LOOK_EVERY_SECONDS))
     tell("live", total, total)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,16 +41,20 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One line of a story. `kind`: event, begun, decision, sent or ended; `properties`: of an event."""
+    """One line of a story. `kind`: event, begun, decision, sent or ended; `properties`: of an event; `reason`,
+    `rule` and `until`: of a decision."""
 
     at: datetime
     kind: str
     journey: str
     step: str
     subject: str
-    detail: str
+    channel: str
+    topic: str
     properties: dict[str, Any] | None
-    key: str
+    reason: str
+    rule: str
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,7 @@ async def _story(c: Connection, policy: Policy, sample: Sample, mailbox: Mailbox
         return None
     chosen = max(found, key=lambda r: (_interest(r), -r.n, r.user_id))
     lines = tuple(
-        Happened(r.at.astimezone(UTC), r.kind, r.journey, r.step, r.subject, r.detail, r.properties, r.key)
+        Happened(r.at, r.kind, r.journey, r.step, r.subject, r.channel, r.topic or "", r.properties, r.reason, r.rule, r.until)
         for r in await outcomes.story(c, chosen.customer_id, sample.begins)
     )
     traits: dict[str, Any] = {}

@@ -58,19 +58,21 @@ async def stories(c: Connection) -> list[Row[Any]]:
 
 async def story(c: Connection, customer: int, since: datetime) -> list[Row[Any]]:
     """What happened to one customer after `since`, in order: at, kind (event, begun, decision, sent, ended), journey, step,
-    subject (an event's name, a template, a decision, an end's reason), detail, properties (of an event), key."""
+    subject (an event's name, a key, a decision, a template, an end's reason), channel, topic, properties (of an event), and of a
+    decision its reason, rule and until."""
     return await fetch(
         c,
         "select * from ("
-        "select occurred_at as at, 0 as rank, id, 'event' as kind, '' as journey, '' as step, name as subject, '' as detail, "
-        "properties, '' as key from events where customer_id = :customer "
-        "union all select entered_at, 1, id, 'begun', journey, '', key, '', null, '' from enrollments "
+        "select occurred_at as at, 0 as rank, id, 'event' as kind, '' as journey, '' as step, name as subject, '' as channel, "
+        "'' as topic, properties, '' as reason, '' as rule, cast(null as timestamptz) as until from events "
         "where customer_id = :customer "
-        "union all select d.at, 2, d.id, 'decision', m.journey, m.step, d.decision, d.detail, null, d.key "
-        "from decisions d join messages m on m.key = d.key where d.customer_id = :customer and d.decision <> 'allow' "
-        "union all select sent_at, 3, id, 'sent', journey, step, template, channel, null, key from messages "
+        "union all select entered_at, 1, id, 'begun', journey, '', key, '', '', null, '', '', null from enrollments "
+        "where customer_id = :customer "
+        "union all select d.at, 2, d.id, 'decision', m.journey, m.step, d.decision, m.channel, m.topic, null, d.reason, d.rule, "
+        "d.until from decisions d join messages m on m.key = d.key where d.customer_id = :customer and d.decision <> 'allow' "
+        "union all select sent_at, 3, id, 'sent', journey, step, template, channel, topic, null, '', '', null from messages "
         "where customer_id = :customer and status = 'sent' "
-        "union all select ended_at, 4, id, 'ended', journey, '', reason, '', null, '' from enrollments "
+        "union all select ended_at, 4, id, 'ended', journey, '', reason, '', '', null, '', '', null from enrollments "
         "where customer_id = :customer and ended_at is not null"
         ") s where at >= :since order by at, rank, id",
         customer=customer,
