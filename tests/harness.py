@@ -109,6 +109,20 @@ class Running:
     email: Sink
     sms: Sink
     customers: dict[str, int] = field(default_factory=dict)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    work: asyncio.Task[None] | None = None
+
+    def resume(self) -> None:
+        """Let the worker work."""
+        self.stop = asyncio.Event()
+        self.work = asyncio.create_task(self.worker.run(self.stop))
+
+    async def pause(self) -> None:
+        """Stop the worker in order; events are taken in meanwhile."""
+        self.stop.set()
+        if self.work is not None:
+            await self.work
+        self.work = None
 
     async def deploy(self) -> None:
         """Compile and deploy the folder as it is now."""
@@ -245,13 +259,11 @@ async def running(
     ) as worker:
         run = Running(folder, worker, email, sms)
         await run.deploy()
-        stop = asyncio.Event()
-        task = asyncio.create_task(worker.run(stop))
+        run.resume()
         try:
             yield run
         finally:
-            stop.set()
-            await task
+            await run.pause()
 
 
 def utc(text: str) -> datetime:

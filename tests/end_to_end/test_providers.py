@@ -1,4 +1,4 @@
-"""What a provider answers and what becomes of the message: ledger status, slot, retry, parking. Rules: semantics.md, "Sending once"."""
+"""What a provider answers and what becomes of the message: status, slot, retry, parking. Rules: semantics.md, "Sending once"."""
 
 from __future__ import annotations
 
