@@ -64,8 +64,8 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`project`: its folder. `folder`: an empty one for everything that the demo makes. `seconds_per_day`: real ones for each
-    live day. `environ`: what `sojourn.yaml` may refer to."""
+    """`project`: its folder. `folder`: one of `demo_folder`, for everything that the demo makes. `seconds_per_day`: real
+    ones for each live day. `environ`: what `sojourn.yaml` may refer to."""
 
     project: Path
     folder: Path
@@ -96,6 +96,7 @@ class Demo:
 def demo_folder(keep: bool) -> Iterator[Path]:
     """A temporary folder for a demo, removed at the end unless it is to be kept."""
     folder = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
+    make_folder(folder)  # while it is empty: then PostgreSQL's account may pass through
     try:
         yield folder
     finally:
@@ -110,7 +111,6 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
 
     Raises DemoError, SampleError, MailboxError, RefusedCall, ServerError, AuthoringError and SettingsError."""
     sample = read_sample(options.project, options.households, options.days)
-    make_folder(options.folder)
     with contextlib.ExitStack() as last:
         last.enter_context(_ending_on_request())
         mailbox = last.enter_context(open_mailbox(options.folder / "mailbox"))

@@ -96,10 +96,8 @@ def _story(console: Console, story: Story, width: int) -> None:
     if len(lines) > LINES:
         table.add_row("", "", Text(f"and {len(lines) - LINES} lines more", "dim"))
     console.print(Padding(table, (0, 0, 0, 2)), width=width)
-    console.print(
-        "\n[dim]  So fast a clock makes a tenth of a second look like forty minutes: what is sent late here is not.[/]",
-        width=width,
-    )
+    note = "[dim]With so fast a clock a tenth of a second looks like forty minutes: that is why little here is on the dot.[/]"
+    console.print(Padding(note, (1, 0, 0, 2)), width=width)
     if story.letter is None:
         return
     head = Table.grid(padding=(0, 1))
@@ -137,8 +135,8 @@ def _next(console: Console, demo: Demo, kept: bool, width: int) -> None:
         table.add_row("  " + what, Text(told, "dim"))
     console.print(table, width=width)
     if kept:
-        for what, told in ((folder / "mailbox", "The letters, a maildir"), (folder / "log", "What was logged")):
-            console.print(Text(f"\n  {told}:\n  {what}"), soft_wrap=True)
+        for name, told in (("mailbox", "The letters, a maildir"), ("log", "What was logged")):
+            console.print(Text(f"\n  {told}:\n  {folder / name}"), soft_wrap=True)
 
 
 def figures(demo: Demo) -> dict[str, Any]:
