@@ -143,10 +143,11 @@ class Scratch:
         """Ctrl-C, and wait for its end."""
         if self.up is None:
             return
-        if self.up.poll() is None:
-            self.up.send_signal(signal.SIGINT)
-        code = self.up.wait(PATIENCE)
-        self.up = None
+        running, self.up = self.up, None
+        if running.poll() is not None:  # a page may kill it
+            return
+        running.send_signal(signal.SIGINT)
+        code = running.wait(PATIENCE)
         assert 0 == code, f"`sojourn up` ended with {code}:\n{self.said.read_text(errors='replace')}"
 
     def log(self) -> str:

@@ -1,0 +1,118 @@
+"""Every example on the pages is carried out: commands by a shell, calls by curl, journeys and settings by the real readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.authoring.project import load_project
+from engine.settings.project import load_settings
+from tests.docs.pages import DOCS, ROOT, Block, Command, blocks, pages
+from tests.docs.scratch import Scratch
+
+IN_A_SHOP = ("send-events", "change-a-journey", "find-out-why", "retry-what-is-parked", "back-up-and-recover")
+"""The how-to pages whose examples need a project that runs; each gets one of its own."""
+
+ELSEWHERE = {"language.md", "adding-a-channel.md", "cli.md", "benchmarks.md"}
+"""Pages whose examples other tests carry out."""
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    """An empty folder and a shell; what was started in it is stopped."""
+    tmp_path.chmod(0o711)
+    made = Scratch(tmp_path)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_the_quickstart_is_carried_out(scratch: Scratch) -> None:
+    """Following the quickstart from the first command to the last gives what it shows."""
+    for block in blocks(DOCS / "quickstart.md"):
+        scratch.show(block)
+
+
+@pytest.mark.parametrize("page", IN_A_SHOP)
+def test_a_how_to_page_is_carried_out(page: str, scratch: Scratch) -> None:
+    """The page's commands, files and calls do what it says, in a project that `sojourn init` made and `sojourn up` runs."""
+    for text in ("sojourn init shop", "cd shop", "sojourn up"):
+        scratch.run(page, Command(text, ()))
+    for block in blocks(DOCS / "how-to" / f"{page}.md"):
+        scratch.show(block)
+
+
+def test_the_api_reference_is_carried_out(scratch: Scratch) -> None:
+    """Each call of the API reference gets the answer that the page shows."""
+    scratch.run("api", Command("sojourn init shop", ()))
+    scratch.where /= "shop"
+    before, after = (b for b in blocks(DOCS / "reference" / "api.md") if b.language == "yaml"), scratch.where
+    for block in before:
+        scratch.show(block)
+    scratch.run("api", Command("sojourn up", ()))
+    for block in blocks(DOCS / "reference" / "api.md"):
+        if block.language == "console":
+            scratch.show(block)
+    assert after == scratch.where
+
+
+def settings_blocks() -> list[Block]:
+    """Every `sojourn.yaml` on the pages."""
+    return [b for page in pages() for b in blocks(page) if b.file == "sojourn.yaml"]
+
+
+@pytest.mark.parametrize("block", settings_blocks(), ids=lambda b: b.place)
+def test_settings_examples_are_read(block: Block, tmp_path: Path) -> None:
+    """Each sojourn.yaml on the pages is one that the engine reads, once the environment holds its secrets."""
+    import re
+
+    (tmp_path / "sojourn.yaml").write_text(block.text)
+    environ = {name: f"value-of-{name}" for name in re.findall(r"\$\{(\w+)", block.text)}
+    environ |= {"SOJOURN_DATABASE_URL": "postgresql://db.internal/sojourn", "SOJOURN_TEMPORAL_ADDRESS": "temporal.internal:7233"}
+    assert load_settings(tmp_path, environ).project
+
+
+def test_the_journey_in_the_readme_is_one_that_ships() -> None:
+    """The README shows journeys/second_basket.yaml as it stands there, and the project compiles."""
+    shown = next(b for b in blocks(ROOT / "README.md") if b.language == "yaml")
+    assert (ROOT / "journeys" / "second_basket.yaml").read_text() == shown.text
+    channels = load_settings(ROOT, {}).channels
+    assert "second_basket" in load_project(ROOT, channels).plans
+
+
+def test_no_block_is_left_out_silently() -> None:
+    """A console block is either carried out by these tests or says why it isn't; so is a block that names its file."""
+    run = {DOCS / "quickstart.md", DOCS / "reference" / "api.md", *(DOCS / "how-to" / f"{p}.md" for p in IN_A_SHOP)}
+    left = [
+        b.place
+        for page in pages()
+        if page not in run and page.name not in ELSEWHERE
+        for b in blocks(page)
+        if b.language == "console" and not b.marks.get("not run") and page.name != "run-distributed.md"
+    ]
+    assert [] == left
+
+
+def test_the_distributed_page_is_carried_out(scratch: Scratch) -> None:
+    """Those commands of the page that need no cluster run as they stand there."""
+    for block in blocks(DOCS / "how-to" / "run-distributed.md"):
+        if block.language == "console":
+            scratch.show(block)
+    assert scratch.environ["SOJOURN_ENCRYPTION_KEY"].startswith("2026a:")
+
+
+def test_json_examples_are_json() -> None:
+    """A json block that is no template holds JSON."""
+    wrong = []
+    for page in pages():
+        for b in blocks(page):
+            if b.language == "json" and b.file is None:
+                try:
+                    json.loads(b.text)
+                except ValueError:
+                    wrong.append(b.place)
+    assert [] == wrong
