@@ -1,7 +1,7 @@
 """The load generator, a process of its own: `python -m bench.load KIND PROJECT name=value…`, figures as JSON on its output.
 
-It comes in through `Intake.accept`, the door behind the API, in batches of 500 (`rush`, `enter`) or singly (`trickle`, `idle`): the
-HTTP server in front of it is not part of these figures.
+It comes in through `Intake.accept`, the door behind the API, in batches of 500 (`rush`, `enter`) or singly (`trickle`, `idle`):
+the HTTP server in front of it is not part of these figures.
 """
 
 from __future__ import annotations
@@ -80,7 +80,12 @@ async def rush(core: Core, customers: int, seed: int = 1) -> dict[str, float]:
     await accept_all(core, [confirmed(n) for n in numbers])
     await until(lambda: counts.ended(core.database), customers)
     end = time.monotonic()
-    return {"seconds": end - begin, "first_seconds": half - begin, "second_seconds": end - half, "entry_seconds": accepted - begin}
+    return {
+        "seconds": end - begin,
+        "first_seconds": half - begin,
+        "second_seconds": end - half,
+        "entry_seconds": accepted - begin,
+    }
 
 
 async def enter(core: Core, first: int, last: int) -> dict[str, float]:

@@ -59,7 +59,8 @@ attributes: {first_name: string, email: string, country: string}
 
 TEMPLATE = (
     "---\nsubject: {greeting}, {{{{ customer.first_name }}}}\n---\n"
-    "{greeting} {{{{ customer.first_name }}}}, you chose {{{{ entry.plan }}}}.\n{{{{ unsubscribe_url }}}} {{{{ postal_address }}}}\n"
+    "{greeting} {{{{ customer.first_name }}}}, you chose {{{{ entry.plan }}}}.\n"
+    "{{{{ unsubscribe_url }}}} {{{{ postal_address }}}}\n"
 )
 
 STEPS = ("first", "second")

@@ -1,6 +1,6 @@
-"""`make bench`: every subject once, a table, and `bench/latest.json`. A wrong result ends the run with exit code 1, without figures.
+"""`make bench`: every subject once, a table, and `bench/latest.json`. A wrong result is exit code 1, without figures.
 
-    python -m bench [--quick] [--only SUBJECT …] [--workers N] [--write-docs]
+python -m bench [--quick] [--only SUBJECT …] [--workers N] [--write-docs]
 """
 
 from __future__ import annotations

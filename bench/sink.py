@@ -13,6 +13,7 @@ import asyncio
 import json
 import signal
 import time
+from typing import cast
 
 import uvloop
 
@@ -53,8 +54,7 @@ class Provider(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         """Answer every request that has come whole."""

@@ -98,7 +98,7 @@ def stack(folder: Path, *, webhook: bool, workers: int, max_size: int = 500) -> 
         migrate(servers.database_url)
         asyncio.run(_deploy(running))
         for _ in range(workers):
-            worker = kept.enter_context(_child([sys.executable, "-m", "bench.worker", str(running.project)], running))
+            worker = kept.enter_context(_child([sys.executable, "worker.py", "--project", str(running.project)], running))
             running.workers.append(worker)
         for worker in running.workers:
             _first_line(worker)

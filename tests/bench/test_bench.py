@@ -1,0 +1,103 @@
+"""The benches run, check what they measure, and say what every figure means. How fast they are is no matter here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.run import BEGIN, END, PAGE, write_docs
+from bench.stack import WrongResult, stack
+from bench.subjects import Bench, Sizes, finished, percentile
+
+KEYS = {
+    "cohort.messages_per_s",
+    "cohort.history_events_per_message",
+    "cohort.history_bytes_per_message",
+    "cohort.webhook_messages_per_s",
+    "cohort.part_messages_per_s",
+    "cohort.single_messages_per_s",
+    "cohort.ratio_to_single",
+    "single.history_events_per_message",
+    "single.history_bytes_per_message",
+    "trickle.p50_ms",
+    "trickle.p99_ms",
+    "latency.p50_ms",
+    "latency.p99_ms",
+    "memory.worker_mb_at_10k",
+    "memory.worker_mb_at_100k",
+    "memory.bytes_per_waiting",
+}
+TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that PostgreSQL's account may pass through."""
+    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        part.chmod(part.stat().st_mode | 0o011)
+    return tmp_path
+
+
+def test_a_run_over_http_gives_its_figures_and_is_checked_against_the_provider(folder: Path) -> None:
+    """`trickle` gives both figures; `finished` fails where the provider or the store has other messages than it should."""
+    figures = Bench(folder, TINY, workers=1).trickle()
+    assert sorted(figures) == ["trickle.p50_ms", "trickle.p99_ms"]
+    assert 0 < figures["trickle.p50_ms"] <= figures["trickle.p99_ms"]
+
+
+def test_a_wrong_result_fails_the_run(folder: Path) -> None:
+    """Where fewer are through than should be, there is no figure."""
+    with stack(folder / "wrong", webhook=False, workers=1) as s:
+        s.load("rush", customers=3)
+        finished(s, 3)
+        with pytest.raises(WrongResult, match="expected Standing"):
+            finished(s, 4)
+
+
+@pytest.mark.nightly
+def test_every_subject_gives_its_figures(folder: Path) -> None:
+    """Together the subjects give the keys that issue 2 names, each a number."""
+    figures = {}
+    for subject in Bench(folder, TINY, workers=1).subjects().values():
+        figures.update(subject())
+    assert KEYS == figures.keys()
+    assert [] == [key for key, value in figures.items() if key != "memory.bytes_per_waiting" and not value > 0]
+
+
+def test_the_page_explains_every_figure() -> None:
+    """docs/benchmarks.md names each key."""
+    page = PAGE.read_text()
+    assert [] == [key for key in sorted(KEYS) if f"`{key}`" not in page]
+
+
+def test_the_page_takes_the_figures_of_a_whole_run_only(tmp_path: Path) -> None:
+    """`--write-docs` replaces the table between its marks, again and again, and refuses a quick run."""
+    page, latest = tmp_path / "page.md", tmp_path / "latest.json"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    told = {
+        "cohort.messages_per_s": 1234.5,
+        "complete": True,
+        "workers": 2,
+        "cpus": 2,
+        "python": "3.11.7",
+        "at": "2026-01-02T03:04",
+    }
+    latest.write_text(json.dumps({**told, "complete": False}))
+    with pytest.raises(ValueError, match="partial or quick"):
+        write_docs(latest, page)
+    for _ in range(2):
+        latest.write_text(json.dumps(told))
+        write_docs(latest, page)
+    expected = (
+        "Measured on 2026-01-02, 2 processors, 2 workers, Python 3.11.7.\n\n| figure | value | aim |\n| --- | ---: | --- |\n"
+    )
+    expected += "| `cohort.messages_per_s` | 1,234 | 1500 or more |\n"
+    assert f"before\n{BEGIN}\n{expected}{END}\nafter\n" == page.read_text()
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    """The smallest value that the share doesn't exceed."""
+    ordered = [float(n) for n in range(1, 101)]
+    assert [50.0, 99.0, 1.0] == [percentile(ordered, 50), percentile(ordered, 99), percentile([1.0], 99)]
