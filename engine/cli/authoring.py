@@ -90,8 +90,8 @@ def validate(
                 out.print(f"  {note}", style="dim", markup=False)
         show_problems(problems)
         if not bad:
-            warned = _count(len(problems), "warning") if problems else "no problems"
-            out.print(f"{_count(journeys, 'journey')}: {warned}")
+            warned = count(len(problems), "warning") if problems else "no problems"
+            out.print(f"{count(journeys, 'journey')}: {warned}")
     raise typer.Exit(Code.NO if bad else Code.FINE)
 
 
@@ -109,8 +109,8 @@ def show_problems(problems: Iterable[Problem]) -> None:
         err.print()
     bad = sum(p.level == "error" for p in found)
     if bad:
-        more = f", {_count(len(found) - bad, 'warning')}" if len(found) > bad else ""
-        err.print(f"{_count(bad, 'error')}{more}; docs/problems.md explains each code", style="red")
+        more = f", {count(len(found) - bad, 'warning')}" if len(found) > bad else ""
+        err.print(f"{count(bad, 'error')}{more}; docs/problems.md explains each code", style="red")
 
 
 def _parts(line: str, problem: Problem) -> tuple[str, str, str]:
@@ -120,7 +120,8 @@ def _parts(line: str, problem: Problem) -> tuple[str, str, str]:
     return where, mark, message
 
 
-def _count(n: int, what: str) -> str:
+def count(n: int, what: str) -> str:
+    """ "1 journey", "3 journeys"."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from engine.cli.authoring import show_problems
+from engine.cli.authoring import count, show_problems
 from engine.cli.located import Located, compile_project, locate
 from engine.cli.terminal import (
     HERE,
@@ -60,7 +60,7 @@ def deploy(
     nothing = all(c.kind == "same" for c in changes)
     if not as_json:
         show_changes(changes)
-    if dry_run or not asked(f"Deploy {len(compiled.plans)} journeys?", yes=yes):
+    if dry_run or not asked(f"Deploy {count(len(compiled.plans), 'journey')}?", yes=yes):
         if as_json:
             print_json({"deployment": None, "changes": _plain(changes)})
         raise typer.Exit(Code.FINE if dry_run else Code.NO)

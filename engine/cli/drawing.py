@@ -45,6 +45,7 @@ STATUSES = {
     "unknown": ("perhaps sent, counted as sent", "yellow"),
     "parked": ("needs mending", "red"),
 }
+VERDICTS = {"allow": "green", "defer": "yellow", "drop": "red"}
 QUIET = ("no_event", "api")
 """Absences that call for no explanation."""
 STANDING = {"live": ("live", "green"), "parked": ("parked", "red"), "ended": ("ended", "dim")}
@@ -143,8 +144,6 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
         line.append(f": {GATES.get(m.reason, m.reason)}", style)
     yield line
     about = f"step {m.step}, tier {m.tier}" + (f", topic {m.topic}" if m.topic else "")
-    if m.expires_at is not None:
-        about += f", worth sending until {when(m.expires_at, zone)}"
     yield Text(about, "dim")
     for before, decision in zip((None, *m.decisions), m.decisions, strict=False):
         yield from _decision(decision, before, zone, short)
@@ -159,12 +158,10 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
 
 def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
     """The verdict, then what each gate said; gates that say what they said the time before are told once."""
-    at = when(decision.at, zone)
-    words = {"allow": ("Let through", "green"), "defer": ("Put off", "yellow"), "drop": ("Stopped", "red")}
-    word, style = words[decision.decision]
-    line = Text.assemble((word, style), f" on {at}.")
-    if decision.decision != "allow":
-        line.append(f" {_sentence(decision.detail)}")
+    line = Text()
+    if before is not None:
+        line.append(f"{when(decision.at, zone)}  ", "cyan")
+    line.append(_sentence(decision.detail), VERDICTS[decision.decision])
     if decision.decision == "drop" and decision.earliest is not None:
         line.append(f" It would have passed on {when(decision.earliest, zone)}.")
     yield line

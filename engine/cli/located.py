@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from engine.settings.project import Settings
 
 NOTHING_RUNS = "`sojourn up` isn't running here, and no {what} is named"
+UNSET = "SJ250"
+"""The problem of a variable that the environment doesn't have."""
 NAME_ONE = "run `sojourn up`, or set {variable}"
 
 
@@ -110,12 +112,13 @@ class _Assumed(Mapping[str, str]):
 
 
 def _without_secrets(folder: Path) -> tuple[Settings, tuple[Problem, ...]]:
-    from engine.settings.problems import errors
+    """The settings with a name in place of each variable that isn't set, which is a warning. Raises SettingsError for the rest."""
     from engine.settings.project import SettingsError, load_settings
 
     try:
         return load_settings(folder, os.environ), ()
     except SettingsError as wrong:
-        if any(p.code != "SJ250" for p in errors(wrong.problems)):
+        unset = tuple(replace(p, level="warning") for p in wrong.problems if p.code == UNSET)
+        if not unset:
             raise
-        return load_settings(folder, _Assumed()), tuple(replace(p, level="warning") for p in wrong.problems)
+    return load_settings(folder, _Assumed()), unset

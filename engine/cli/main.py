@@ -39,9 +39,12 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        sys.stdout.write(f"sojourn {version('sojourn')}\n")
+        try:
+            sys.stdout.write(f"sojourn {version('sojourn')}\n")
+        except PackageNotFoundError:
+            sys.stdout.write("sojourn, from a folder where it isn't installed\n")
         raise typer.Exit
 
 

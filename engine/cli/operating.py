@@ -82,7 +82,7 @@ def show(found: Sequence[Row[Any]]) -> None:
     """A table of enrollments, rows of `store.history.listing`. Moments are UTC."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("number", "customer", "journey", "status", "step", "entered (UTC)", "next (UTC)"):
-        table.add_column(name, no_wrap=name in ("number", "status"), overflow="fold")
+        table.add_column(name, no_wrap="UTC" in name or name == "number", overflow="fold")
     for r in found:
         status = Text(r.status, STYLES[r.status])
         if r.reason:

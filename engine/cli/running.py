@@ -87,7 +87,7 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
 
     from engine.app.deploying import Change
     from engine.authoring.project import AuthoringError
-    from engine.cli.authoring import show_problems
+    from engine.cli.authoring import count, show_problems
     from engine.store.schema import migrate
 
     migrate(database_url)
@@ -103,7 +103,7 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
     there = replace(located, settings=located.settings.model_copy(update={"database": url}))
     changes: list[Change] = asyncio.run(_deploy(there, compiled))[1]
     done = [f"{c.journey} ({c.kind})" for c in changes if c.kind != "same"]
-    told = f"deployed {len(compiled.plans)} journeys: " + (", ".join(done) if done else "nothing changed")
+    told = f"deployed {count(len(compiled.plans), 'journey')}: " + (", ".join(done) if done else "nothing changed")
     out.print(Text(told))
 
 

@@ -162,9 +162,7 @@ def _input(i: Any, plan: Plan) -> Moment:
 
 def _event(i: Any) -> str:
     """The event's name with a few of its plain properties, as a reminder which one it was."""
-    name = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}.get(
-        i.name or "", i.name or "an event"
-    )
+    name = INNER.get(i.name or "", i.name) or "an event"
     plain = [f"{k} {v}" for k, v in (i.properties or {}).items() if isinstance(v, (str, int, float)) and len(str(v)) <= 24]
     return f"{name} ({', '.join(plain[:3])})" if plain and not (i.name or "").startswith("$") else name
 
