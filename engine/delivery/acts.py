@@ -35,6 +35,10 @@ CALL_RETRY_SECONDS = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Waits of real time between the tries of a `call` with `on_error: retry`; the last one repeats."""
 
 
+EXPRESSIONS = ("once_per", "to")
+"""Fields of an act that are expressions as they stand, without `{{ }}`."""
+
+
 @dataclass(slots=True)
 class _Asked:
     """One member's act, its `{{ }}` filled in."""
@@ -166,7 +170,10 @@ def _fill(a: _Asked, deployment: Deployment, context: Context) -> None:
         context = Context(
             context.customer, context.now, context.entry, context.event, context.vars, context.segments, context.zone, _Secrets()
         )
-    a.fields = deployment.values(a.op.fields, context)
+    written = dict(a.op.fields)
+    sources = {n: str(written.pop(n)) for n in EXPRESSIONS if written.get(n) is not None}
+    a.fields = deployment.values(written, context)
+    a.fields |= {n: deployment.expression(source).evaluate(context) for n, source in sources.items()}
     if a.op.verb in ("emit", "start", "set") and a.row.depth + 1 > CHAIN_LIMIT:
         a.done("park", reason=f"{a.op.verb}: a chain of {CHAIN_LIMIT} emits and starts led here, which looks like a circle")
 
@@ -205,7 +212,7 @@ def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
             )
         ]  # fmt: skip
     to = a.fields.get("to")
-    if "to" in a.fields and to in (None, ""):
+    if a.op.fields.get("to") is not None and to in (None, ""):
         return []
     named: dict[str, Any] = {"identifiers": {"user_id": str(to)}} if to else {"customer": a.row.customer_id}
     name = str(a.fields["event"])
