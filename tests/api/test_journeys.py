@@ -10,9 +10,10 @@ from tests.api.conftest import OPERATOR, Api, error
 
 
 async def enroll(api: Api, name: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
-    return await api.http.post(
-        f"/v1/journeys/{name}/enroll", json=body, auth=None, headers=OPERATOR if headers is None else headers
-    )
+    async with httpx.AsyncClient(
+        base_url=api.http.base_url, headers=OPERATOR if headers is None else headers, timeout=60
+    ) as http:
+        return await http.post(f"/v1/journeys/{name}/enroll", json=body)
 
 
 async def test_a_call_enrolls_one_customer_and_answers_with_the_enrollment(api: Api) -> None:

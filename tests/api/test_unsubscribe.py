@@ -90,7 +90,7 @@ async def test_a_get_changes_nothing_and_shows_one_button(api: Api) -> None:
         assert page.outside == []
         assert "default-src 'none'" in shown.headers["content-security-policy"]
         assert "no-store" in shown.headers["cache-control"]
-        done = await http.post(path, data={f["name"]: f["value"] for f in page.fields})
+        done = await http.post(path, data={str(f["name"]): f["value"] for f in page.fields})
     assert "You’re unsubscribed" in done.text
     assert await consents(api) == [(ada, "email", "product_education", "withdrawn")]
 
