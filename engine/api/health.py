@@ -29,14 +29,15 @@ SKEW = 1.0
 
 @dataclass(slots=True)
 class Findings:
-    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep anything from working."""
+    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep this process from taking events. Temporal is one of them:
+    while it is down events are accepted, and relayed afterwards."""
 
     checks: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def ready(self) -> bool:
         """Whether nothing is wrong."""
-        return all(said == "ok" for said in self.checks.values())
+        return all(said == "ok" for part, said in self.checks.items() if part != "temporal")
 
 
 def routes(reach: Reach) -> APIRouter:
@@ -50,7 +51,8 @@ def routes(reach: Reach) -> APIRouter:
 
     @router.get("/readyz", summary="Everything it needs is there", responses={503: {"description": _NOT_READY}})
     async def readyz() -> JSONResponse:
-        """The database at this schema, Temporal, a deployment. A clock over a second away from the database's is a warning."""
+        """The database at this schema and a deployment. Temporal that doesn't answer is a warning, and so is a clock over a second
+        away from the database's."""
         found = Findings()
         await asyncio.gather(_database(reach, found), _temporal(reach, found))
         body = {"ready": found.ready(), "checks": dict(sorted(found.checks.items())), "warnings": found.warnings}
@@ -93,6 +95,8 @@ async def _database(reach: Reach, found: Findings) -> None:
 
 async def _temporal(reach: Reach, found: Findings) -> None:
     found.checks["temporal"] = await _said(reach.temporal())
+    if found.checks["temporal"] != "ok":
+        found.warnings.append("Temporal doesn't answer: events are accepted and relayed when it is back")
 
 
 async def _said(probe: Awaitable[None]) -> str:

@@ -114,13 +114,11 @@ class Delivery:
                 continue
             draft.address = _address(channel, row)
             try:
-                draft.content = deployment.render(command.channel, op, plan, context, self._unsubscribe(draft))
+                draft.unsubscribe_url = self.links.unsubscribe(draft.customer, command.channel, op.topic)
+                draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url)
             except RenderError as error:
                 draft.broken = str(error)
         return drafts
-
-    def _unsubscribe(self, draft: Draft) -> str:
-        return self.links.unsubscribe(draft.customer, draft.command.channel, draft.op.topic)
 
     async def _hand_over(self, deployment: Deployment, channel: Channel, chunk: Sequence[Draft]) -> None:
         """Decide and claim in one transaction, call the channel, record what it said."""
@@ -244,7 +242,7 @@ class Delivery:
             template=draft.op.template,
             tier=draft.op.tier,
             topic=draft.op.topic,
-            unsubscribe_url=self._unsubscribe(draft),
+            unsubscribe_url=draft.unsubscribe_url,
         )
 
     def _result(self, draft: Draft, receipt: Receipt | Exception, channel: Channel, moment: datetime) -> dict[str, Any]:

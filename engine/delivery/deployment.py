@@ -29,6 +29,10 @@ from engine.store import deployments as store
 from engine.store.database import Connection, fetch
 
 
+KEY_LIMIT = 500
+"""Characters of a value that tells enrollments, holds or addresses apart: such values are indexed."""
+
+
 class NothingDeployed(Exception):
     """There is no deployment yet; the message says what to run."""
 
@@ -58,11 +62,14 @@ class Deployment:
     templates: Mapping[tuple[str, str], str]
     plans: Mapping[str, Plan]
     _entries: dict[str, list[Plan]] = field(default_factory=dict)
+    _key_names: tuple[str, ...] = ()
     _needs: dict[str, Needs] = field(default_factory=dict)
     _events: dict[str, EventType | None] = field(default_factory=dict)
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keys = {e.key for p in self.plans.values() for e in p.entries if e.key} | {h.key for h in self.policy.holds if h.key}
+        self._key_names = tuple(sorted(keys))
         for plan in self.plans.values():
             for entry in plan.entries:
                 name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
@@ -103,7 +110,10 @@ class Deployment:
         properties, wrong = _converted(declared.property if declared else None, incoming.properties)
         traits, wrong_traits = _converted(self.tracking.attribute, incoming.traits)
         missing = [n for n in (declared.required if declared else ()) if properties.get(n) is None]
-        problems = [*wrong, *wrong_traits, *(f"{n} is missing" for n in missing)]
+        names = (*self._key_names, "channel", "topic", "address")
+        long = [n for n in names if len(str(incoming.properties.get(n, ""))) > KEY_LIMIT]
+        too_long = [f"{n} has more than {KEY_LIMIT} characters, which is too long for a key" for n in long]
+        problems = [*wrong, *wrong_traits, *(f"{n} is missing" for n in missing), *too_long]
         if problems:
             return incoming, f"{incoming.name or incoming.kind}: " + "; ".join(problems)
         return _with(incoming, properties, traits), ""
@@ -251,6 +261,10 @@ class Deployments:
         if plan_hash not in self._plans:
             await self._load_plans(c, [plan_hash])
         return self._plans[plan_hash]
+
+    def known_plan(self, plan_hash: str) -> Plan | None:
+        """A plan by hash where this process has it already: plans never change, so nobody has to ask the store."""
+        return self._plans.get(plan_hash)
 
     async def plans_needed(self, c: Connection) -> list[Plan]:
         """Every plan that is deployed or that somebody is still inside of."""

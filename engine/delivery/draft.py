@@ -41,11 +41,11 @@ class Draft:
     outcome: Outcome | None = None
     tries: int = 0
     was_sent: bool = False
+    unsubscribe_url: str = ""
+    customer: int = field(init=False)
 
-    @property
-    def customer(self) -> int:
-        """The customer's id."""
-        return int(self.row.customer_id)
+    def __post_init__(self) -> None:
+        self.customer = int(self.row.customer_id)
 
     def message(self) -> Message:
         """What the gates look at."""

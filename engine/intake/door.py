@@ -65,7 +65,9 @@ class Intake:
         locked = await customers.lock(c, owners)
         moment = await now(c)
         deployment = await self.deployments.current(c)
-        checked = [deployment.checked(i) for i in batch]
+        checked = [
+            deployment.checked(i) if o in locked else (i, f"there is no customer {o}") for o, i in zip(owners, batch, strict=True)
+        ]
         refused = [(i, why) for i, (_, why) in zip(batch, checked, strict=True) if why]
         await events.quarantine(c, [_quarantined(i, why, moment) for i, why in refused])
         taken = [(owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)]

@@ -101,7 +101,7 @@ class Happening:
                         "until": p.get("until"),
                     }
                 )
-        if incoming.name == "task_completed" and isinstance(p.get("task"), int):
+        if incoming.name == "task_completed" and isinstance(p.get("task"), int) and 0 < p["task"] < 2**63:
             self.tasks_done.append((p["task"], person.id))
         hard = incoming.name == "message_complained" or (incoming.name == "message_bounced" and bool(p.get("hard")))
         channel = str(p.get("channel") or "")

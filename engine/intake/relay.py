@@ -90,9 +90,8 @@ class Relay:
         while True:
             moved = 0
             try:
-                if await self._own(partition):
-                    heard.clear()
-                    moved = await self.round(partition)
+                heard.clear()
+                moved = await self.round(partition)
             except NothingDeployed:
                 pass  # nothing can be pending before the first deploy
             except (Unreachable, DBAPIError, OSError) as failed:
@@ -107,14 +106,15 @@ class Relay:
                 except TimeoutError:
                     continue
 
-    async def _own(self, partition: int) -> bool:
-        async with transaction(self.database) as c:
-            return await store.take_lease(c, self._name(partition), self.owner, LEASE_SECONDS)
-
     async def round(self, partition: int) -> int:
-        """Relay one batch of a partition; how many inputs it saw."""
+        """Relay one batch of a partition; how many inputs it saw, none where another process owns it.
+
+        The lease is taken in the transaction that places enrollments: two processes, one of which was slow enough to lose its
+        lease, can't give the same enrollment two cohorts."""
         lanes = [lane for lane in range(LANES) if lane % self.partitions == partition]
         async with transaction(self.database) as c:
+            if not await store.take_lease(c, self._name(partition), self.owner, LEASE_SECONDS):
+                return 0
             deployment = await self.deployments.current(c)
             pending = await store.pending(c, lanes, BATCH)
             homes, rebuilt = await self._place(c, pending, self._name(partition))
@@ -189,12 +189,17 @@ async def _rebuilding(c: Any, members: Sequence[int]) -> dict[int, list[Json]]:
         return {}
     states = await store.states(c, members)
     items: dict[int, list[Json]] = {m: [] for m in members}
-    for r in await store.inputs_of(c, members):
+    inputs = await store.inputs_of(c, members)
+    for r in inputs:
         body = states[r.enrollment_id]
         if body is not None and r.seq <= decode_state(body).seq:
             continue
         item = _item(r)
         items[r.enrollment_id].append([*item, body] if body is not None and not items[r.enrollment_id] else item)
+    for r in inputs:
+        body = states[r.enrollment_id]
+        if body is not None and not items[r.enrollment_id]:  # it has seen all of them: any will do to bring its state
+            items[r.enrollment_id].append([*_item(r), body])
     return items
 
 

@@ -50,6 +50,15 @@ async def test_servers_that_are_down_are_named_and_the_process_still_lives(api: 
 _ask = TemporalProbe.__call__
 
 
+async def test_without_temporal_events_are_still_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load balancer must not cut intake off while Temporal is down: ready, with a warning."""
+    probe = TemporalProbe("127.0.0.1:1", "default")
+    monkeypatch.setattr(TemporalProbe, "__call__", lambda _: _ask(probe))
+    answer = await api.http.get("/readyz")
+    assert (200, True, "it can't be reached") == (answer.status_code, answer.json()["ready"], answer.json()["checks"]["temporal"])
+    assert ["Temporal doesn't answer: events are accepted and relayed when it is back"] == answer.json()["warnings"]
+
+
 async def test_a_clock_that_differs_is_a_warning(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a second between this machine and the database is told, and nothing stops for it."""
 

@@ -205,3 +205,15 @@ async def test_inputs_are_numbered_without_gaps(door: Doorway) -> None:
         "order by seq"
     )
     assert [(1, "begin", ""), (2, "exit", "cancelled")] == [tuple(r) for r in found]
+
+
+async def test_one_bad_item_is_kept_aside_and_the_rest_of_its_batch_is_taken(door: Doorway) -> None:
+    """A key too long to be one and a customer who isn't there are quarantined each with its reason; the others go on."""
+    nobody = Incoming("track", "test", "n1", "pinged", customer=999_999)
+    answers = await door.accept(event("signed_up", 1, order_id="x" * 600), nobody, event("pinged", 2))
+    assert [
+        "signed_up: order_id has more than 500 characters, which is too long for a key",
+        "there is no customer 999999",
+        "",
+    ] == [a.quarantined for a in answers]
+    assert 1 == (await door.query("select count(*) from events"))[0][0]
