@@ -46,7 +46,8 @@ class Embedded:
         """Start, with data in the folder `data`, the servers that aren't given; returns when they answer.
 
         `ui_port`: of Temporal's web interface, 0 any, None without one. `exact_timers`: within 10 ms instead of a second, for a
-        `time_scale`. `durable=False`: throw-away data, Temporal's in memory. `say` hears of what takes long. Raises ServerError; nothing runs then.
+        `time_scale`. `durable=False`: throw-away data, Temporal's in memory. `say` hears of what takes long. Raises
+        ServerError; nothing runs then.
         """
         make_folder(data)
         database: Postgres | None = None

@@ -112,7 +112,8 @@ class _Assumed(Mapping[str, str]):
 
 
 def _without_secrets(folder: Path) -> tuple[Settings, tuple[Problem, ...]]:
-    """The settings with a name in place of each variable that isn't set, which is a warning. Raises SettingsError for the rest."""
+    """The settings with a name in place of each variable that isn't set, which is a warning. Raises SettingsError for the
+    rest."""
     from engine.settings.project import SettingsError, load_settings
 
     try:

@@ -28,7 +28,6 @@ from engine.delivery.render import Renderer
 from engine.store import deployments as store
 from engine.store.database import Connection, fetch
 
-
 KEY_LIMIT = 500
 """Characters of a value that tells enrollments, holds or addresses apart: such values are indexed."""
 
