@@ -246,7 +246,9 @@ async def running(
     """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has."""
     email, sms = Sink("email", "email"), Sink("sms", "phone")
     values = Settings(
-        cohort=CohortSettings(max_size=settings.pop("max_size", 500)), relay=RelaySettings(partitions=2), **settings
+        cohort=CohortSettings(max_size=settings.pop("max_size", 500)),
+        relay=RelaySettings(partitions=settings.pop("partitions", 2)),
+        **settings,
     )
     async with open_worker(
         values,
