@@ -98,8 +98,10 @@ class Activities:
         return []
 
     async def _unpack(self, batch: Json) -> tuple[Plan, list[tuple[int, Command, State | None]]]:
-        async with transaction(self.database) as c:
-            plan = await self.deployments.plan(c, batch["plan"])
+        plan = self.deployments.known_plan(batch["plan"])
+        if plan is None:
+            async with transaction(self.database) as c:
+                plan = await self.deployments.plan(c, batch["plan"])
         return plan, [
             (m, compact.decode_command(command), None if state is None else compact.decode_state(state))
             for m, command, state in batch["members"]

@@ -197,10 +197,7 @@ class Cohort:
                 {
                     "plan": self.plan.hash,
                     "cohort": self.setup["cohort"],
-                    "members": [
-                        [m, compact.encode_command(c), compact.encode_state(self.members[m]) if m in self.members else None]
-                        for m, c in one.members
-                    ],
+                    "members": [[m, compact.encode_command(c), self._state_for(one.activity, m)] for m, c in one.members],
                 },
                 task_queue=queue_name(self.setup["queue"], one.queue),
                 start_to_close_timeout=timedelta(seconds=60),
@@ -218,6 +215,11 @@ class Cohort:
             )
         finally:
             self.in_flight -= 1
+
+    def _state_for(self, activity: str, member: int) -> list[Json] | None:
+        """The member's state, for the activities that write it down; the others would only carry it through the history."""
+        state = self.members.get(member) if activity in ("evaluate", "record") else None
+        return None if state is None else compact.encode_state(state)
 
     def _set_timer(self) -> None:
         """One timer for the whole cohort, at the earliest wake, rounded up to the second (not under `time_scale`)."""
