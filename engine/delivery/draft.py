@@ -5,7 +5,7 @@ Mutable while one batch is worked on, and known to this floor only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
