@@ -102,7 +102,7 @@ def draw_passage(passage: Passage, zone: ZoneInfo, *, short: bool = False) -> Re
     title.append(f"  enrollment {passage.enrollment}", "dim")
     lines: list[RenderableType] = [title]
     if passage.status != "ended":
-        lines.append(Padding(Text(passage.now, "red" if passage.status == "parked" else ""), (0, 0, 0, 2)))
+        lines.append(Padding(Text(_plain(passage.now, zone), "red" if passage.status == "parked" else ""), (0, 0, 0, 2)))
     if passage.holdout:
         lines.append(
             Padding(Text("In the journey's holdout: counted, but sent nothing and given no tasks.", "yellow"), (0, 0, 0, 2))
@@ -120,7 +120,7 @@ def draw_passage(passage: Passage, zone: ZoneInfo, *, short: bool = False) -> Re
 def _moment(moment: Moment, zone: ZoneInfo, short: bool) -> RenderableType:
     clock = Text(when(moment.at, zone, day=False), "dim")
     if moment.message is None:
-        return _row(clock, Text(moment.text, "dim" if moment.kind in ("again", "replan") else ""))
+        return _row(clock, Text(_plain(moment.text, zone), "dim" if moment.kind in ("again", "replan") else ""))
     return _row(clock, Group(*_message(moment.message, zone, short)))
 
 
@@ -136,7 +136,7 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
     """The message and what became of it, then the decisions."""
     word, style = STATUSES[m.status]
     line = Text.assemble(f"{m.channel} ", (m.template, "bold"), "  ", (word, style))
-    if m.status == "sent" and m.sent_at is not None:
+    if m.status == "sent" and m.sent_at is not None and m.sent_at not in [d.at for d in m.decisions]:
         line.append(f" {when(m.sent_at, zone)}", style)
     elif m.until is not None and m.status in ("deferred", "reserved"):
         line.append(f" until {when(m.until, zone)}" if m.status == "deferred" else f" {when(m.until, zone)}", style)
@@ -149,7 +149,7 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
         yield from _decision(decision, before, zone, short)
     last = m.decisions[-1].detail if m.decisions else ""
     if m.detail and m.detail != last:
-        yield Text(_sentence(m.detail))
+        yield Text(_sentence(_plain(m.detail, zone)))
     if m.tries > 1:
         yield Text(f"Handed over {m.tries} times.")
     if m.words:
@@ -161,7 +161,7 @@ def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short
     line = Text()
     if before is not None:
         line.append(f"{when(decision.at, zone)}  ", "cyan")
-    line.append(_sentence(decision.detail), VERDICTS[decision.decision])
+    line.append(_sentence(_plain(decision.detail, zone)), VERDICTS[decision.decision])
     if decision.decision == "drop" and decision.earliest is not None:
         line.append(f" It would have passed on {when(decision.earliest, zone)}.")
     yield line
@@ -170,13 +170,13 @@ def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short
     if short:
         told = [g for g in told if g.answer in ("defer", "drop")]
     if told:
-        yield _gates(told)
+        yield _gates(told, zone)
     same = len(decision.gates) - len(told)
     if before is not None and same and not short:
         yield Padding(Text(f"the other {same} gates say what they said before", "dim"), (0, 0, 0, 2))
 
 
-def _gates(gates: list[Gate]) -> RenderableType:
+def _gates(gates: list[Gate], zone: ZoneInfo) -> RenderableType:
     grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
     grid.add_column(width=1)
     grid.add_column(width=11, no_wrap=True)
@@ -184,20 +184,28 @@ def _gates(gates: list[Gate]) -> RenderableType:
     for gate in gates:
         mark, style = ANSWERS[gate.answer]
         quiet = "dim" if gate.answer in ("pass", "skip") else ""
-        grid.add_row(Text(mark, style), Text(GATES.get(gate.gate, gate.gate), quiet), Text(gate.detail, quiet))
+        grid.add_row(Text(mark, style), Text(GATES.get(gate.gate, gate.gate), quiet), Text(_plain(gate.detail, zone), quiet))
     return Padding(grid, (0, 0, 0, 2))
 
 
 def _absences(told: Why) -> RenderableType:
     """Why not (again), one journey to a line; those whose event simply never came stand last and quiet."""
     lines: list[RenderableType] = [Text("Not entered" if not told.passages else "Not entered, or not again", "bold")]
-    lines += [_absence(a) for a in sorted(told.absences, key=lambda a: a.reason in QUIET)]
+    lines += [_absence(a, zone_named(told.zone)) for a in sorted(told.absences, key=lambda a: a.reason in QUIET)]
     return Group(*lines)
 
 
-def _absence(a: Absence) -> RenderableType:
+def _absence(a: Absence, zone: ZoneInfo) -> RenderableType:
     quiet = a.reason in QUIET
-    return Padding(Text.assemble((a.journey, "dim" if quiet else "bold"), "  ", (a.detail, "dim" if quiet else "")), (0, 0, 0, 2))
+    return Padding(
+        Text.assemble((a.journey, "dim" if quiet else "bold"), "  ", (_plain(a.detail, zone), "dim" if quiet else "")),
+        (0, 0, 0, 2),
+    )
+
+
+def _plain(text: str, zone: ZoneInfo) -> str:
+    """`text` without the zone's name, which the head of the screen says once; another zone's stays."""
+    return text.replace(f" ({zone.key})", "")
 
 
 def _sentence(text: str) -> str:

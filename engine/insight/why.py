@@ -104,13 +104,13 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         ended_at=r.ended_at,
         step=r.step,
         wake_at=r.wake_at,
-        now=_stands(r, zone),
+        now=_stands(r, [m.message for m in moments if m.message is not None], zone),
         moments=tuple(moments),
     )
 
 
-def _stands(r: Any, zone: ZoneInfo) -> str:
-    """Where it stands, in a sentence."""
+def _stands(r: Any, messages: Sequence[Message], zone: ZoneInfo) -> str:
+    """Where it stands, in a sentence. A message under way says it better than the recorded position, which lags behind."""
     if r.status == "ended":
         return "Ended after its last step." if r.reason == "completed" else f"Ended: {r.reason}."
     if r.status == "parked":
@@ -118,6 +118,10 @@ def _stands(r: Any, zone: ZoneInfo) -> str:
         return f"Parked{at}: {r.reason}. Once that is mended, `sojourn retry {r.id}` goes on from there."
     if r.cohort_id is None:
         return "Accepted; Temporal hasn't been told yet."
+    waiting = next((m for m in reversed(messages) if m.status in ("deferred", "reserved", "handed_over")), None)
+    if waiting is not None:
+        until = f" until {tell_moment(waiting.until, zone)}" if waiting.until is not None else ""
+        return f"At {waiting.step}, whose message {'is being handed over' if not until else 'waits'}{until}."
     if r.step is None:
         return "At its beginning."
     if r.wake_at is not None:
