@@ -1,7 +1,7 @@
 """A project's settings: `sojourn.yaml`, with what the environment says. Secrets come from the environment only.
 
 Every problem of the file comes out at once, at its place; a secret's value is never shown, in no problem and no `repr`. The
-environment is an argument. docs/settings.md explains every key.
+environment is an argument. docs/reference/settings.md explains every key.
 """
 
 from __future__ import annotations

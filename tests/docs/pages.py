@@ -1,7 +1,7 @@
 """The documentation as data: pages, their headings and links, their fenced blocks with the marks that stand before them.
 
-A mark is an HTML comment right above a block. `not run: REASON` keeps a block from being run, `exits N` says that its last command
-fails with N, `eventually` that its output may take a moment to come true, `file: PATH` that the block is that file of the project.
+A mark is an HTML comment right above a block. `not run: REASON` keeps a block from being run, `exits N` says that its last
+command fails with N, `eventually` that its output may take a moment, `file: PATH` that the block is that file of the project.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tests.docs.pages import ROOT, Block, Command, commands
 WRITTEN = "127.0.0.1:8700"
 """Where the pages say that the API listens."""
 
-PATIENCE = 150.0
+PATIENCE = 90.0
 """Seconds for one command, and for what comes true eventually. The machine may be busy."""
 
 
@@ -60,7 +60,7 @@ class Scratch:
         if block.file is not None:
             path = self.where / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
+            path.write_text(self.translated(block.text), encoding="utf-8")
         elif block.language == "console":
             every = list(commands(block))
             for i, one in enumerate(every):
@@ -161,13 +161,13 @@ class Scratch:
 
 
 def missing_line(shown: tuple[str, ...], said: str) -> str | None:
-    """The first shown line that isn't in what was said, in order; None where all are. `…` stands for any text; blanks don't count."""
+    """The first shown line that wasn't said, in order; None where all were. `…` stands for any text, blanks don't count."""
     real = [" ".join(line.split()) for line in said.splitlines()]
     for line in shown:
         wanted = " ".join(line.split())
         if wanted in ("", "…"):
             continue
-        pattern = ".*".join(re.escape(part) for part in wanted.split("…"))
+        pattern = ".*".join(re.escape(part.strip()) for part in wanted.split("…"))
         while real:
             if re.fullmatch(pattern, real.pop(0)):
                 break

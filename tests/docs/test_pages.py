@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +23,15 @@ ELSEWHERE = {"language.md", "adding-a-channel.md", "cli.md", "benchmarks.md"}
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
+def scratch() -> Iterator[Scratch]:
     """An empty folder and a shell; what was started in it is stopped."""
-    tmp_path.chmod(0o711)
-    made = Scratch(tmp_path)
-    try:
-        yield made
-    finally:
-        made.stop()
+    with tempfile.TemporaryDirectory(prefix="sojourn-docs-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # the account that runs PostgreSQL for root passes through
+        made = Scratch(Path(folder))
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 def test_the_quickstart_is_carried_out(scratch: Scratch) -> None:
@@ -68,8 +71,6 @@ def settings_blocks() -> list[Block]:
 @pytest.mark.parametrize("block", settings_blocks(), ids=lambda b: b.place)
 def test_settings_examples_are_read(block: Block, tmp_path: Path) -> None:
     """Each sojourn.yaml on the pages is one that the engine reads, once the environment holds its secrets."""
-    import re
-
     (tmp_path / "sojourn.yaml").write_text(block.text)
     environ = {name: f"value-of-{name}" for name in re.findall(r"\$\{(\w+)", block.text)}
     environ |= {"SOJOURN_DATABASE_URL": "postgresql://db.internal/sojourn", "SOJOURN_TEMPORAL_ADDRESS": "temporal.internal:7233"}
