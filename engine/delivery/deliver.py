@@ -175,6 +175,14 @@ class Delivery:
             messages.append(self._apply(draft, verdict, at, case, deployment))
         await ledger.decided(c, decisions)
         await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
+        await enrollments.record_deferrals(
+            c,
+            [
+                {"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until}
+                for d in chunk
+                if d.outcome is not None and d.outcome.kind == "again"
+            ],
+        )
         return moment
 
     def _settled(

@@ -208,6 +208,19 @@ async def record_positions(c: Connection, items: Sequence[dict[str, Any]]) -> No
         )
 
 
+async def record_deferrals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """The projection for those whose send waits: id, step, wake_at. What a rebuild starts from stays as it is."""
+    if items:
+        await lock_rows(c, [i["id"] for i in items])
+        await run(
+            c,
+            "update enrollments set step = r.step, wake_at = r.wake_at from "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, step text, wake_at timestamptz) "
+            "where enrollments.id = r.id and status <> 'ended'",
+            rows=rows(items),
+        )
+
+
 async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Park live enrollments with a reason: id, reason, step, state."""
     if items:
