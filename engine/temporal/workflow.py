@@ -107,7 +107,7 @@ class Cohort:
     def _has_work(self) -> bool:
         if self._wants_to_roll() and self.in_flight == 0:
             return True
-        return bool(self.signals or self.answers or self.due)
+        return bool(self.signals or self.answers or self.due) or self._finished()
 
     def _wants_to_roll(self) -> bool:
         return self.rolling or workflow.info().get_current_history_length() >= HISTORY_LIMIT
