@@ -14,8 +14,8 @@ from engine.settings.project import Settings
 from engine.store.schema import check
 
 GARBAGE = (20_000, 20, 20)
-"""Thresholds of the garbage collector. A batch of 500 makes tens of thousands of objects that end with it; by the usual thresholds
-a tenth of a busy worker's time goes into looking through them."""
+"""Thresholds of the garbage collector. A batch of 500 makes tens of thousands of objects that end with it; with the usual
+thresholds a tenth of a busy worker's time goes into looking through them."""
 
 
 def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None]) -> None:
