@@ -18,6 +18,7 @@ from engine.core.logical import LogicalClock
 from engine.core.wire import Json
 from engine.temporal.codec import AesGcmCodec, parse_keys
 from engine.temporal.grouping import Lanes, lanes_to_json
+from engine.temporal.payloads import Payloads
 
 RPC_TIMEOUT = timedelta(seconds=5)
 """How long the relay waits for one call; its own loop tries again."""
@@ -85,7 +86,7 @@ class Journeys:
 
 def converter(encryption_key: str) -> temporalio.converter.DataConverter:
     """The data converter: encrypting when a key is set."""
-    plain = temporalio.converter.default()
+    plain = temporalio.converter.DataConverter(payload_converter_class=Payloads)
     return replace(plain, payload_codec=AesGcmCodec(parse_keys(encryption_key))) if encryption_key else plain
 
 
