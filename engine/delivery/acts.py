@@ -179,10 +179,14 @@ def _fill(a: _Asked, deployment: Deployment, context: Context) -> None:
 
 
 class _Secrets(Mapping[str, object]):
-    """`secrets.NAME` is the environment variable SOJOURN_SECRET_NAME."""
+    """`secrets.NAME` is the environment variable SOJOURN_SECRET_NAME. One that isn't set is a ValueError: a call without its
+    credentials helps nobody."""
 
     def __getitem__(self, name: str) -> object:
-        return os.environ[f"SOJOURN_SECRET_{name}"]
+        variable = f"SOJOURN_SECRET_{name}"
+        if not os.environ.get(variable):
+            raise ValueError(f"the environment variable {variable} isn't set")
+        return os.environ[variable]
 
     def __iter__(self) -> Any:
         return iter(())

@@ -17,12 +17,13 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from engine.authoring.expressions import Context
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
-from engine.intake.happening import GOAL_REACHED, Happening
+from engine.intake.happening import GOAL_REACHED, Happening, claim
 from engine.intake.person import Hold, Inside, Person
 from engine.store import customers, enrollments, events, tasks
 from engine.store import relay as relay_store
@@ -121,7 +122,34 @@ class Intake:
                     Hold(r.name, r.key, tuple(r.pause), r.opened_at, r.until, r.enrollment_id, r.id)
                 )
         fresh_ids = await enrollments.new_ids(c, len(candidates)) if candidates else []
-        return Happening(deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED))
+        happening = Happening(
+            deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED)
+        )
+        claims = _claims(happening, entries, fresh)
+        for r in await enrollments.shared(c, claims) if claims else ():
+            happening.shared[(r.journey, r.once, r.key)] = (r.entered_at, r.live)
+        return happening
+
+
+def _claims(happening: Happening, entries: Sequence[Plan], fresh: Sequence[tuple[int, Incoming]]) -> list[tuple[str, str]]:
+    """Every (journey, `once_per` value) that somebody of this batch may enter for; traits of the same batch count."""
+    found = set()
+    attributes = {p.id: dict(p.attributes) for p in happening.people.values()}
+    for owner, incoming in fresh:
+        attributes[owner] |= incoming.traits
+        for plan in entries:
+            for entry in plan.entries:
+                if entry.once_per is None:
+                    continue
+                event = happening.deployment.event_values(incoming.name, dict(incoming.properties), happening.now)
+                facts = {**attributes[owner], "id": owner}
+                context = Context(
+                    customer=happening.deployment.attribute_values(facts), now=happening.now, entry=event, event=event
+                )
+                once = claim(happening.deployment, entry, context)
+                if once is not None:
+                    found.add((plan.journey, once))
+    return sorted(found)
 
 
 Identifier = tuple[str, str]

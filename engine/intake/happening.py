@@ -18,7 +18,7 @@ from engine.core.clock import zone as zone_named
 from engine.core.incoming import CHAIN_LIMIT, Incoming
 from engine.core.plan import Entry, Plan
 from engine.core.wire import Json, share
-from engine.delivery.deployment import Deployment
+from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
@@ -48,6 +48,7 @@ class Happening:
     tasks_done: list[tuple[int, int]] = field(default_factory=list)
     consequences: list[Incoming] = field(default_factory=list)
     last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
+    shared: dict[tuple[str, str, str], tuple[datetime, int | None]] = field(default_factory=dict)
 
     @staticmethod
     def keys(plan: Plan, incoming: Incoming) -> list[str]:
@@ -226,22 +227,38 @@ class Happening:
                 )
                 if not self._true(entry.where, context) or not self._true(entry.condition, context):
                     continue
-                begun = self._begin(person, plan, entry, incoming, event, event_id, at)
+                once = claim(self.deployment, entry, context)
+                begun = self._begin(person, plan, entry, incoming, event, event_id, at, once)
                 if begun is not None:
                     started.append(begun)
                 break
         return started
 
     def _begin(
-        self, person: Person, plan: Plan, entry: Entry, incoming: Incoming, event: Mapping[str, Any], event_id: int, at: datetime
+        self,
+        person: Person,
+        plan: Plan,
+        entry: Entry,
+        incoming: Incoming,
+        event: Mapping[str, Any],
+        event_id: int,
+        at: datetime,
+        once: str | None,
     ) -> int | None:
-        """Enroll unless `again` or `while_active` says no. At most one live enrollment per customer, journey and key."""
+        """Enroll unless `again`, `while_active` or `once_per` says no. At most one live enrollment per customer, journey and
+        key; with
+        `once_per`, what anybody did for that value counts as done by this person too."""
         key = _key(entry, incoming)
         if entry.key and not key:
             return None
         slot = (person.id, plan.journey, key)
         before = self.earlier.get(slot)
         last, number = self.last.get(slot, (before.entered_at, before.number) if before is not None else (None, -1))
+        others = self.shared.get((plan.journey, once, key)) if once is not None else None
+        if others is not None:
+            if others[1] not in (None, person.id):
+                return None
+            last = others[0] if last is None else max(last, others[0])
         zone = self.facts.zone(person.id, person.attributes)
         live = [i for i in person.enrollments if i.journey == plan.journey and i.key == key and i.status != "ended"]
         if live and entry.while_active == "ignore":
@@ -270,9 +287,12 @@ class Happening:
             "entered_at": at,
             "goal_until": add(at, within, zone_named(zone)) if within is not None else None,
             "lane": person.id % LANES,
+            "once": once,
         }
         self.begun.append(row)
         self.last[slot] = (at, number)
+        if once is not None:
+            self.shared[(plan.journey, once, key)] = (at, person.id)
         self.plans[plan.hash] = plan
         person.enrollments.append(
             Inside(enrollment, plan.journey, plan.hash, key, "live", {}, event, at, None, incoming.depth, row)
@@ -297,6 +317,12 @@ class Happening:
 
     def _true(self, source: str | None, context: Context) -> bool:
         return source is None or self.deployment.expression(source).test(context)
+
+
+def claim(deployment: Deployment, entry: Entry, context: Context) -> str | None:
+    """The value of `once_per` that this person would enter for; None where there is none."""
+    value = deployment.expression(entry.once_per).evaluate(context) if entry.once_per else None
+    return None if value in (None, "") else str(value)[:KEY_LIMIT]
 
 
 def _opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:

@@ -53,22 +53,42 @@ async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> 
     return {(r.customer_id, r.journey, r.key): r for r in found}
 
 
+async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
+    """Who is or was in a journey for a `once_per` value: journey, once, key, last `entered_at`, `live` (a customer inside,
+    else None).
+    Each (journey, value) stays claimed by this transaction until it ends, so that two people can't enter for it at once."""
+    names = sorted(set(claims))
+    values = {"journeys": [j for j, _ in names], "onces": [o for _, o in names]}
+    await fetch(
+        c,
+        "select pg_advisory_xact_lock(hashtextextended(w.journey || '/' || w.once, 0)) from "
+        "unnest(cast(:journeys as text[]), cast(:onces as text[])) as w(journey, once)",
+        **values,
+    )
+    return await fetch(
+        c,
+        "select e.journey, e.once, e.key, max(e.entered_at) as entered_at, "
+        "max(e.customer_id) filter (where e.status <> 'ended') as live from enrollments e join "
+        "unnest(cast(:journeys as text[]), cast(:onces as text[])) as w(journey, once) using (journey, once) group by 1, 2, 3",
+        **values,
+    )
+
+
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
-    depth, entry_event, entered_at, goal_until, lane; `ended_at` and `reason` where one batch began and ended it."""
+    depth, entry_event, entered_at, goal_until, lane, once (what only one person may be in for); `ended_at` and `reason` where
+    one batch began and ended it."""
     if items:
         await run(
             c,
             """with r as (
-                select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text, plan
-                text,
-                    key text, number integer, holdout boolean, depth smallint, entry_event bigint, entered_at timestamptz,
-                    goal_until timestamptz, lane smallint, ended_at timestamptz, reason text)
+                select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text,
+                    plan text, key text, number integer, holdout boolean, depth smallint, entry_event bigint,
+                    entered_at timestamptz, goal_until timestamptz, lane smallint, once text, ended_at timestamptz, reason text)
             ), e as (
                 insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event,
-                entered_at, goal_until,
-                    status, ended_at, reason)
-                select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until,
+                    entered_at, goal_until, once, status, ended_at, reason)
+                select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until, once,
                     case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
             )
             insert into inputs (enrollment_id, seq, lane, kind, at, event_id)

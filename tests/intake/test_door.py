@@ -46,6 +46,12 @@ JOURNEYS = {
         enter: {event: pinged, again: always, while_active: parallel}
         steps: [{wait: 1h, id: hour}]
     """,
+    "journeys/account.yaml": """
+        journey: account
+        tier: lifecycle
+        enter: {event: pinged, again: after 30d, once_per: customer.country}
+        steps: [{wait: 1h, id: hour}]
+    """,
     "journeys/rested.yaml": """
         journey: rested
         tier: lifecycle
@@ -217,3 +223,29 @@ async def test_one_bad_item_is_kept_aside_and_the_rest_of_its_batch_is_taken(doo
         "",
     ] == [a.quarantined for a in answers]
     assert 1 == (await door.query("select count(*) from events"))[0][0]
+
+
+async def test_once_per_enrolls_one_person_for_a_value(door: Doorway) -> None:
+    """Two people of one account: the first enters, the second doesn't while the first is inside nor before `again` allows it."""
+    for user in ("ada", "bob"):
+        traits = {"country": "IT"}
+        await door.accept(Incoming("identify", "test", f"i-{user}", traits=traits, identifiers={"user_id": user}))
+    await door.accept(event("pinged", 1, "ada"), event("pinged", 2, "bob"))
+    await door.accept(event("pinged", 3, "bob"), event("pinged", 4, "eve"))
+    inside = "select count(*) from enrollments where journey = 'account' and once is not distinct from :once"
+    assert [1, 1] == [(await door.query(inside, once=once))[0][0] for once in ("IT", None)]
+    await door.query("update enrollments set status = 'ended' where journey = 'account' returning id")
+    await door.accept(event("pinged", 5, "bob"))
+    assert 1 == (await door.query(inside, once="IT"))[0][0]
+    await door.query("update enrollments set entered_at = entered_at - interval '31 days' returning id")
+    await door.accept(event("pinged", 6, "bob"))
+    assert 2 == (await door.query(inside, once="IT"))[0][0]
+
+
+async def test_people_of_one_account_who_come_at_once_enter_once(door: Doorway) -> None:
+    """`once_per` holds over many connections."""
+    people = [f"person-{n}" for n in range(20)]
+    for user in people:
+        await door.accept(Incoming("identify", "test", f"i-{user}", traits={"country": "IT"}, identifiers={"user_id": user}))
+    await asyncio.gather(*(door.accept(event("pinged", f"p-{user}", user)) for user in people))
+    assert 1 == (await door.query("select count(*) from enrollments where journey = 'account'"))[0][0]

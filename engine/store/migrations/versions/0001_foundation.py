@@ -104,7 +104,7 @@ create table enrollments (
     status text not null default 'live' check (status in ('live', 'parked', 'ended')),
     reason text not null default '',
     holdout boolean not null default false, depth smallint not null default 0,
-    entry_event bigint not null,
+    entry_event bigint not null, once text,
     entered_at timestamptz not null, ended_at timestamptz,
     last_seq integer not null default 1,
     vars jsonb not null default '{}',
@@ -113,6 +113,7 @@ create table enrollments (
 );
 create unique index enrollments_live on enrollments (customer_id, journey, key, number) where status <> 'ended';
 create index enrollments_customer on enrollments (customer_id, journey, key);
+create index enrollments_once on enrollments (journey, once) where once is not null;
 create index enrollments_cohort on enrollments (cohort_id) where status <> 'ended';
 create index enrollments_status on enrollments (journey, status);
 create table inputs (
