@@ -86,6 +86,21 @@ def find_running(data: Path) -> Running | None:
         return None
 
 
+def sweep(data: Path, console: Console) -> None:
+    """End what a killed `sojourn up` left running on the folder `data`, so that its ports are free. Nothing where one runs."""
+    if data.is_dir() and not Claim.held(data):
+        _stop_left_over(data, console)
+
+
+def _stop_left_over(data: Path, console: Console) -> None:
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        left = json.loads((data / "run.json").read_text())["children"]
+        for pid, command in left.items():
+            if alive(int(pid)) and command and command_line(int(pid)) == command:
+                console.print(f"stopping process {pid}, which an earlier `sojourn up` left behind")
+                stop(int(pid), PATIENCE)
+
+
 def up(
     data: Path,
     *,
@@ -144,12 +159,7 @@ class _Tree:
         """Own the data, and end what a killed owner left."""
         make_folder(self.data)
         self.owned = Claim(self.data, "`sojourn up`")
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            left = json.loads((self.data / "run.json").read_text())["children"]
-            for pid, command in left.items():
-                if alive(int(pid)) and command and command_line(int(pid)) == command:
-                    self.console.print(f"stopping process {pid}, which an earlier `sojourn up` left behind")
-                    stop(int(pid), PATIENCE)
+        _stop_left_over(self.data, self.console)
 
     def start_servers(self, database_url: str | None, temporal_address: str | None, ui_port: int, exact_timers: bool) -> None:
         """Start whichever servers aren't given."""

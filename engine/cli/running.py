@@ -45,6 +45,7 @@ def up(
     located = locate(project, data)
     settings = located.settings
     keys = make_keys(located.data) if wants_keys(settings) else None
+    supervise.sweep(located.data, out)
     listens = claim_port(settings.api.port if port is None else port, "the API")
     url = f"http://{settings.api.host}:{listens}"
     reached = f"http://127.0.0.1:{listens}" if settings.api.host in ("0.0.0.0", "::") else url
