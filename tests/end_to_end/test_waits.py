@@ -250,7 +250,7 @@ async def test_a_wait_for_a_date_follows_the_attribute(
         await sojourn.identify("ada", renews_at=farther.isoformat())
 
         async def moved() -> bool:
-            return (await sojourn.query("select wake_at from enrollments"))[0].wake_at == farther
+            return [farther] == [r.wake_at for r in await sojourn.query("select wake_at from enrollments")]
 
         await sojourn.until(moved)
         await sojourn.identify("ada", renews_at=(datetime.now(UTC) - timedelta(days=1)).isoformat())

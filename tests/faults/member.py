@@ -15,7 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engine.app.ending import end_process
 from engine.app.wiring import open_core, open_worker
@@ -54,7 +54,7 @@ async def intake(folder: Path, file: Path) -> None:
                 while items:
                     await core.intake.accept(items[:BATCH])
                     items = items[BATCH:]
-        except (DBAPIError, OSError) as failed:
+        except (OperationalError, InterfaceError, OSError) as failed:
             print(f"again: {type(failed).__name__}", flush=True)
             await asyncio.sleep(0.2)
     print("done", flush=True)

@@ -11,6 +11,7 @@ import secrets
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,11 @@ def recover(victim: str, servers: Embedded, play: Cast, events: list[Any]) -> No
         servers.restart_dead()
 
 
+def arrived(play: Cast, sink: Provider, count: int) -> bool:
+    """Whether the provider has heard of `count` messages."""
+    return play.in_order() and len(sink.requests) >= count
+
+
 async def through_kills(victims: list[str], people: int, folder: Path, prefix: str, servers: Embedded) -> None:
     """Enroll `people`, kill and restart each of `victims` on the way, and check that everything arrived once."""
     stage = Stage(servers)
@@ -124,14 +130,15 @@ async def through_kills(victims: list[str], people: int, folder: Path, prefix: s
             worker, intake = play.worker(), play.intake(events)
             for turn, victim in enumerate(victims):
                 reached = people * 2 * (turn + 1) // (len(victims) + 4)
-                await until(lambda reached=reached: len(sink.requests) >= reached, 300, stage.picture)
+                await until(partial(arrived, play, sink, reached), 300, stage.picture)
                 strike(victim, servers, play, worker, intake)
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(recover, victim, servers, play, events)
                 worker = play.started[-1] if victim == "worker" else worker
                 intake = play.started[-1] if victim == "intake" else intake
-            await until(lambda: intake.ended(), 300, stage.picture)
-            await until(lambda: stage.count("enrollments where status = 'ended'") == people, 300, stage.picture)
+            await until(lambda: play.in_order() and intake.ended(), 300, stage.picture)
+            ended = "enrollments where status = 'ended'"
+            await until(lambda: play.in_order() and stage.count(ended) == people, 300, stage.picture)
             await until(lambda: stage.count("inputs where relayed_at is null") == 0, 60, stage.picture)
             check(stage, sink, people)
         finally:

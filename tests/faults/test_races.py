@@ -43,8 +43,8 @@ async def test_two_hundred_enrollments_of_one_customer_in_five_processes_send_th
                     assert row is not None
                     return int(row[0])
 
-                await until(lambda: all(p.ended() for p in intakes), 120, ended)
-                await until(lambda: ended() == 200, 120, ended)
+                await until(lambda: play.in_order() and all(p.ended() for p in intakes), 120, ended)
+                await until(lambda: play.in_order() and ended() == 200, 120, ended)
                 found = store.execute("select status, reason, count(*) from messages group by 1, 2 order by 1").fetchall()
                 assert [("dropped", "cap", 197), ("sent", "", 3)] == found
                 assert [(0,)] == store.execute("select count(*) from inputs where relayed_at is null").fetchall()
