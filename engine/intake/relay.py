@@ -28,7 +28,6 @@ from engine.store import deployments as deployment_store
 from engine.store import relay as store
 from engine.store.customers import LANES
 from engine.store.database import Database, transaction
-from engine.store.enrollments import lock_rows
 from engine.store.listening import listen
 from engine.temporal.client import Journeys, Unreachable
 from engine.temporal.grouping import Lanes
@@ -41,6 +40,9 @@ BATCH = 2_000
 SIGNALS_AT_ONCE = 16
 ADMISSION_SECONDS = 3_600
 LEASE_SECONDS = 6.0
+GATHER_SECONDS = 0.05
+"""After a round that moved something: what comes meanwhile goes together, because each signal costs Temporal the same."""
+
 IDLE_SECONDS = 1.0
 """How long a round waits at most for a notification before it looks by itself."""
 
@@ -100,6 +102,8 @@ class Relay:
             except Exception:
                 log.exception("relay %s failed; trying again", partition)
                 await asyncio.sleep(2)
+            if moved:
+                await asyncio.sleep(GATHER_SECONDS)
             if moved < BATCH:
                 try:
                     await asyncio.wait_for(heard.wait(), IDLE_SECONDS)
@@ -123,10 +127,10 @@ class Relay:
         over = []
         for r in pending:
             home = homes.get(r.enrollment_id, r.cohort_id)
-            if home is None:
-                over.append(r.id)
-            else:
+            if home is not None:
                 groups[home].append(r)
+            elif r.status == "ended":
+                over.append(r.id)
         free = asyncio.Semaphore(SIGNALS_AT_ONCE)
         ranks = _lanes(deployment.policy)
 
@@ -151,14 +155,13 @@ class Relay:
     async def _place(self, c: Any, pending: Sequence[Any], owner: str) -> tuple[dict[int, int], dict[int, list[Json]]]:
         """Cohorts for the enrollments that have none, committed with this transaction; and for those that lived in a cohort that
         is over, the items that rebuild them."""
-        homeless: dict[str, list[int]] = defaultdict(list)
         began = {r.enrollment_id for r in pending if r.kind == "begin"}
-        for r in pending:
-            if r.cohort_id is None and r.status != "ended" and r.enrollment_id not in homeless[r.plan]:
-                homeless[r.plan].append(r.enrollment_id)
-        homes: dict[int, int] = {}
+        plans = {r.enrollment_id: r.plan for r in pending if r.cohort_id is None and r.status != "ended"}
+        homeless: dict[str, list[int]] = defaultdict(list)
         # All of them at once: plan by plan their ids would not be in order, and others lock in order.
-        await lock_rows(c, [m for members in homeless.values() for m in members])
+        for enrollment in await store.homeless(c, list(plans)):
+            homeless[plans[enrollment]].append(enrollment)
+        homes: dict[int, int] = {}
         for plan, members in homeless.items():
             while members:
                 cohort, room = await store.open_cohort(c, plan, owner, self.journeys.max_size, ADMISSION_SECONDS)
@@ -166,7 +169,9 @@ class Relay:
                 await store.admit(c, cohort, taken)
                 homes.update(dict.fromkeys(taken, cohort))
         moved = [m for m in homes if m not in began]
-        return homes, await _rebuilding(c, moved)
+        await store.mark_moved(c, moved)
+        untold = {r.enrollment_id for r in pending if r.note == store.MOVED and r.cohort_id is not None}
+        return homes, await _rebuilding(c, sorted(untold.union(moved)))
 
     async def _settle(self, results: Sequence[tuple[int, Sequence[Any], str]], over: Sequence[int]) -> None:
         """Mark what Temporal has; hand over what its cohort no longer takes."""
@@ -177,8 +182,10 @@ class Relay:
                 if how != "closed":
                     continue
                 await store.close_cohort(c, cohort)
-                live = {r.id for r in await store.reopen_members(c, sorted({r.enrollment_id for r in inputs}))}
-                await store.relayed(c, [r.id for r in inputs if r.enrollment_id not in live], "came after the end")
+                members = sorted({r.enrollment_id for r in inputs})
+                live = await store.reopen_members(c, cohort, members)
+                ended = await store.ended(c, members)
+                await store.relayed(c, [r.id for r in inputs if r.enrollment_id in ended], "came after the end")
                 if live:
                     log.warning("cohort %s is over with %s live members: they go on in another", cohort, len(live))
 

@@ -13,12 +13,15 @@ from engine.store.enrollments import lock_rows
 CHANNEL = "sojourn_inputs"
 """PostgreSQL NOTIFY channel on which intake says that there is work."""
 
+MOVED = "moved"
+"""Note of a pending input whose enrollment goes on in another cohort, which hasn't been told yet where it stood."""
+
 
 async def pending(c: Connection, lanes: Sequence[int], limit: int) -> list[Row[Any]]:
-    """The oldest inputs that Temporal doesn't have yet, with their enrollment's plan, cohort, status and recorded state."""
+    """The oldest inputs that Temporal doesn't have yet, with their note and their enrollment's plan, cohort and status."""
     return await fetch(
         c,
-        "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, e.plan, e.cohort_id, e.status "
+        "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, i.note, e.plan, e.cohort_id, e.status "
         "from inputs i join enrollments e on e.id = i.enrollment_id "
         "where i.relayed_at is null and i.lane = any(cast(:lanes as smallint[])) order by i.id limit :limit",
         lanes=list(lanes),
@@ -63,9 +66,20 @@ async def open_cohort(c: Connection, plan: str, owner: str, max_size: int, max_a
     return found[0].id, max_size - found[0].admitted
 
 
+async def homeless(c: Connection, enrollments: Sequence[int]) -> list[int]:
+    """Those of `enrollments` that still have no cohort and haven't ended, locked in id order: whoever admits locks them first,
+    so that nobody comes to live in two."""
+    found = await fetch(
+        c,
+        "select id from enrollments where id = any(cast(:ids as bigint[])) and cohort_id is null and status <> 'ended' "
+        "order by id for no key update",
+        ids=list(enrollments),
+    )
+    return [r.id for r in found]
+
+
 async def admit(c: Connection, cohort: int, enrollments: Sequence[int]) -> None:
-    """Commit members to a cohort, before Temporal hears of them."""
-    await lock_rows(c, enrollments)
+    """Commit members (see `homeless`) to a cohort, before Temporal hears of them."""
     await run(
         c,
         "update enrollments set cohort_id = :cohort where id = any(cast(:ids as bigint[]))",
@@ -75,20 +89,45 @@ async def admit(c: Connection, cohort: int, enrollments: Sequence[int]) -> None:
     await run(c, "update cohorts set admitted = admitted + :n where id = :cohort", cohort=cohort, n=len(enrollments))
 
 
+async def mark_moved(c: Connection, enrollments: Sequence[int]) -> None:
+    """Note on the pending inputs of these enrollments that their new cohort must be told where they stood: a relay that dies
+    before it has done so leaves that to the next one."""
+    if enrollments:
+        await run(
+            c,
+            "update inputs set note = :note where enrollment_id = any(cast(:ids as bigint[])) and relayed_at is null",
+            note=MOVED,
+            ids=list(enrollments),
+        )
+
+
 async def close_cohort(c: Connection, cohort: int) -> None:
     """The cohort's workflow is over: nobody is admitted any more."""
     await run(c, "update cohorts set open = false where id = :cohort", cohort=cohort)
 
 
-async def reopen_members(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
-    """Take live enrollments out of a cohort that is over, so that they are rebuilt in another from their recorded state."""
+async def reopen_members(c: Connection, cohort: int, enrollments: Sequence[int]) -> list[int]:
+    """Take live enrollments out of a `cohort` that is over, so that they are rebuilt in another from their recorded state; the
+    ids of those taken out. One that another relay has moved already stays where it is."""
     await lock_rows(c, enrollments)
-    return await fetch(
+    found = await fetch(
         c,
         "update enrollments set cohort_id = null where id = any(cast(:ids as bigint[])) and status <> 'ended' "
-        "returning id, state, status",
+        "and cohort_id = :cohort returning id",
+        ids=list(enrollments),
+        cohort=cohort,
+    )
+    return [r.id for r in found]
+
+
+async def ended(c: Connection, enrollments: Sequence[int]) -> set[int]:
+    """Those of `enrollments` that have ended."""
+    found = await fetch(
+        c,
+        "select id from enrollments where id = any(cast(:ids as bigint[])) and status = 'ended'",
         ids=list(enrollments),
     )
+    return {r.id for r in found}
 
 
 async def states(c: Connection, enrollments: Sequence[int]) -> dict[int, Any]:

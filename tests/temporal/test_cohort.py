@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from temporalio.client import WorkflowHandle
 
+from engine.core.wire import Json
+from engine.store import relay as relay_store
+from engine.store.database import transaction
 from engine.temporal import workflow
+from engine.temporal.client import Journeys, Unreachable
+from engine.temporal.grouping import Lanes
 from tests.harness import Running, running, write_project
 
 TWICE = """
@@ -96,6 +103,59 @@ async def test_members_of_a_workflow_that_is_gone_go_on_in_another(
         await sojourn.settled()
         assert ["first", "second"] == [m.step for m in sojourn.email.to(ada)] == [m.step for m in sojourn.email.to(bob)]
         assert 2 == len(await cohorts(sojourn))
+
+
+class Dying:
+    """Journeys whose first hand-over of a rebuilt member never arrives, as when the relay dies between placing and telling."""
+
+    def __init__(self, inner: Journeys) -> None:
+        self.inner, self.max_size, self.died = inner, inner.max_size, False
+
+    async def bring(self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json]) -> str:
+        """As Journeys does, but for the first time that a member's state is among the items."""
+        if not self.died and any(len(item) > 2 for item in items):
+            self.died = True
+            raise Unreachable("a test")
+        return await self.inner.bring(cohort, journey, plan, lanes, items)
+
+
+async def test_a_move_that_was_cut_off_before_the_new_cohort_was_told_is_made_again(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A member whose new cohort is committed, but hasn't been told where it stood, is rebuilt by the next round."""
+    folder = write_project(tmp_path, {"journeys/twice.yaml": TWICE})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, partitions=1) as sojourn:
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.waiting_in("one")
+        (first,) = await cohorts(sojourn)
+        await (await handle(sojourn, first)).terminate("a test")
+        dying = Dying(sojourn.worker.relay.journeys)
+        sojourn.worker.relay.journeys = cast(Journeys, dying)
+        await sojourn.track("ada", "confirmed")
+        await sojourn.relayed()
+        assert dying.died
+        await sojourn.track("ada", "pinged", number=1)
+        await sojourn.settled()
+        assert ["first", "second"] == [m.step for m in sojourn.email.to(ada)]
+
+
+async def test_a_member_that_another_relay_has_moved_stays_in_its_new_cohort(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A relay that was slow hears that the old cohort is over: it takes nobody out of the new one, and admits nobody twice."""
+    folder = write_project(tmp_path, {"journeys/twice.yaml": TWICE})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.waiting_in("one")
+        ((member, home),) = await sojourn.query("select id, cohort_id from enrollments")
+        async with transaction(sojourn.worker.core.database) as c:
+            assert [] == await relay_store.reopen_members(c, home - 1, [member])
+            assert [] == await relay_store.homeless(c, [member])
+            assert [member] == await relay_store.reopen_members(c, home, [member])
+            assert [member] == await relay_store.homeless(c, [member])
+            await relay_store.admit(c, home, [member])
 
 
 async def test_an_input_for_a_workflow_that_is_gone_is_noted_when_its_member_has_ended(
