@@ -5,7 +5,9 @@ Changes of people and events of our own go through the one door; tasks and varia
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +39,11 @@ CALL_RETRY_SECONDS = (1.0, 5.0, 30.0, 120.0, 600.0)
 
 EXPRESSIONS = ("once_per", "to")
 """Fields of an act that are expressions as they stand, without `{{ }}`."""
+
+
+CALLS_AT_ONCE = 20
+CALLS_BEGIN_SECONDS = 20.0
+"""Together with a call's own 30 seconds at the most, a batch of calls stays under the activity's minute."""
 
 
 @dataclass(slots=True)
@@ -80,10 +87,9 @@ class Acting:
             if a.op.verb == "task":
                 if not a.row.holdout:
                     new_tasks.append(_task(a))
-            elif a.op.verb == "call":
-                await self._call(a, variables)
-            else:
+            elif a.op.verb != "call":
                 incoming += [(a, i) for i in _incoming(a, variables)]
+        await self._calls([a for a in asked if a.outcome is None and a.op.verb == "call"], variables)
         async with transaction(self.database) as c:
             await tasks.insert(c, new_tasks)
             await enrollments.write_vars(c, variables)
@@ -116,6 +122,20 @@ class Acting:
             except (ExpressionError, ValueError) as wrong:
                 a.done("park", reason=f"{op.verb}: {wrong}"[:180])
         return asked
+
+    async def _calls(self, calls: Sequence[_Asked], variables: list[dict[str, Any]]) -> None:
+        """Many calls, some at a time; those that a slow server keeps from being begun in time come again at once."""
+        free = asyncio.Semaphore(CALLS_AT_ONCE)
+        end = time.monotonic() + CALLS_BEGIN_SECONDS
+
+        async def one(a: _Asked) -> None:
+            async with free:
+                if time.monotonic() < end:
+                    await self._call(a, variables)
+                else:
+                    a.done("again", until=a.command.at)
+
+        await asyncio.gather(*(one(a) for a in calls))
 
     async def _call(self, a: _Asked, variables: list[dict[str, Any]]) -> None:
         """An HTTP call under the step's idempotency key."""

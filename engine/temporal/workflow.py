@@ -44,6 +44,9 @@ CLOSING_GRACE = timedelta(minutes=5)
 QUEUE_PATIENCE = timedelta(minutes=10)
 """A deliver that no worker picks up for this long parks its members."""
 
+AT_ONCE = {"evaluate": 2, "deliver": 2, "record": 2, "act": 8}
+"""Activities of a kind, per queue, that a cohort has in flight; an `act` may wait for somebody else's HTTP server."""
+
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30))
 """For infrastructure only: members' own retries are the core's."""
 
@@ -68,6 +71,8 @@ class Cohort:
         self.answers: list[tuple[int, Outcome]] = []
         self.pending: list[tuple[int, Command]] = []
         self.in_flight = 0
+        self.busy: dict[tuple[str, str], int] = {}
+        self.freed = False
         self.rolling = False
         self.due = False
         self.timer: asyncio.Task[None] | None = None
@@ -107,7 +112,7 @@ class Cohort:
     def _has_work(self) -> bool:
         if self._wants_to_roll() and self.in_flight == 0:
             return True
-        return bool(self.signals or self.answers or self.due) or self._finished()
+        return bool(self.signals or self.answers or self.due or (self.freed and self.pending)) or self._finished()
 
     def _wants_to_roll(self) -> bool:
         return self.rolling or workflow.info().get_current_history_length() >= HISTORY_LIMIT
@@ -178,12 +183,19 @@ class Cohort:
             heapq.heappush(self.wakes, (state.wake, member))
 
     def _start_pending(self, only_records: bool = False) -> None:
-        """Start activities. Before continue-as-new only records are: other commands can be issued again from their member's
-        state."""
-        pending = [p for p in self.pending if not only_records or p[1].kind == "record"]
-        self.pending = [p for p in self.pending if only_records and p[1].kind != "record"]
+        """Start activities, a few of a kind at a time: what comes meanwhile goes with the next, so that batches grow under load.
+        Before continue-as-new only records are started: other commands can be issued again from their member's state."""
+        pending, self.pending, self.freed = self.pending, [], False
+        if only_records:
+            self.pending = [p for p in pending if p[1].kind != "record"]
+            pending = [p for p in pending if p[1].kind == "record"]
         for one in group(self.plan, self.lanes, pending):
+            lane = (one.activity, one.queue)
+            if not only_records and self.busy.get(lane, 0) >= AT_ONCE[one.activity]:
+                self.pending.extend(one.members)
+                continue
             self.in_flight += 1
+            self.busy[lane] = self.busy.get(lane, 0) + 1
             task = asyncio.create_task(self._perform(one))
             self.running.add(task)
             task.add_done_callback(self.running.discard)
@@ -215,6 +227,8 @@ class Cohort:
             )
         finally:
             self.in_flight -= 1
+            self.busy[(one.activity, one.queue)] -= 1
+            self.freed = True
 
     def _state_for(self, activity: str, member: int) -> list[Json] | None:
         """The member's state, for the activities that write it down; the others would only carry it through the history."""
