@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from engine.authoring.expressions import ExpressionError
 from engine.core.enrollment import Command, Outcome
 from engine.core.facts import SlotFact
 from engine.core.governance import decide
@@ -35,6 +36,7 @@ from engine.delivery.people import People
 from engine.delivery.render import RenderError
 from engine.store import customers, enrollments, ledger
 from engine.store.database import Connection, Database, now, transaction
+from engine.store.ledger import UNKNOWN
 
 LEASE_SECONDS = 15.0
 """How long a handover belongs to the process that claimed it; longer than any channel's own timeout."""
@@ -108,15 +110,15 @@ class Delivery:
             expires = expiry(deployment.policy, op, command.at, zone)
             draft = Draft(member, command, key(member, plan, command), op, plan, row, zone, expires)
             drafts.append(draft)
-            context = people.context(row, command.at)
-            if op.condition is not None and not deployment.expression(op.condition).test(context):
-                draft.done("next")
-                continue
             draft.address = _address(channel, row)
             try:
+                context = people.context(row, command.at)
+                if op.condition is not None and not deployment.expression(op.condition).test(context):
+                    draft.done("next")
+                    continue
                 draft.unsubscribe_url = self.links.unsubscribe(draft.customer, command.channel, op.topic)
                 draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url)
-            except RenderError as error:
+            except (RenderError, ExpressionError) as error:
                 draft.broken = str(error)
         return drafts
 
@@ -208,28 +210,34 @@ class Delivery:
             draft.was_sent = True
         else:
             draft.reserved = row.slot_at is not None
+            draft.uncertain = row.status == "handed_over" or row.reason == UNKNOWN
             return False
         return True
 
     def _apply(self, draft: Draft, verdict: Any, at: datetime, case: facts.Case, deployment: Deployment) -> dict[str, Any]:
         """The ledger row that a verdict leads to, and the outcome where nothing is to be sent."""
-        told = {"reason": verdict.reason, "detail": verdict.detail}
+        told = {"reason": UNKNOWN if draft.uncertain else verdict.reason, "detail": verdict.detail}
         policy = deployment.policy_hash
+        row = case.keys.get(draft.key)
+        kept = row.slot_at if draft.reserved and row is not None else None
         if verdict.decision == "allow" and draft.broken:
             draft.done("park", reason=draft.broken[:180])
-            return draft.ledger_row("parked", policy=policy, now=at, reason="template", detail=draft.broken)
+            why = UNKNOWN if draft.uncertain else "template"
+            slot = kept if draft.uncertain else None
+            return draft.ledger_row("parked", policy=policy, now=at, reason=why, detail=draft.broken, slot_at=slot)
         if verdict.decision == "allow":
-            row = case.keys.get(draft.key)
-            slot = row.slot_at if draft.reserved and row is not None else at
+            slot = kept or at
             if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
                 fact = SlotFact(draft.op.tier, draft.command.channel, draft.op.topic, draft.plan.journey, at)
                 case.slots[draft.customer].append(fact)
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":
             draft.done("again", until=verdict.until)
-            row = case.keys.get(draft.key)
-            kept = row.slot_at if draft.reserved and row is not None else None
             return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, slot_at=kept, **told)
+        if draft.uncertain:  # an earlier try may have arrived: it counts as sent, and its slot stays taken
+            draft.done("next", at=at)
+            draft.was_sent = True
+            return draft.ledger_row("unknown", policy=policy, now=at, slot_at=kept, **told)
         if verdict.decision == "defer":
             draft.done("exit", reason="deferred") if draft.op.on_defer == "exit" else draft.done("next")
             return draft.ledger_row("dropped", policy=policy, now=at, until=verdict.until, **told)
@@ -258,7 +266,8 @@ class Delivery:
         if isinstance(receipt, Exception):
             reason = f"channel {channel.name}: {type(receipt).__name__}: {receipt}"[:180]
             draft.done("park", reason=reason)
-            return {"key": draft.key, "status": "parked", "reason": "channel", "detail": reason, "keep_slot": False}
+            why = UNKNOWN if draft.uncertain else "channel"
+            return {"key": draft.key, "status": "parked", "reason": why, "detail": reason, "keep_slot": draft.uncertain}
         told = {"key": draft.key, "provider_id": receipt.provider_id, "words": receipt.words}
         if receipt.result is Result.ACCEPTED:
             draft.done("next", at=moment)
@@ -281,7 +290,9 @@ class Delivery:
         wait = receipt.retry_after if receipt.retry_after is not None else min(2.0 ** min(draft.tries, 8), 300.0)
         until = moment + max(self.clock.logical_span(wait), timedelta(milliseconds=1))
         draft.done("again", until=until)
-        if wait <= SHORT_WAIT_SECONDS or receipt.result is Result.UNKNOWN:
+        if draft.uncertain or receipt.result is Result.UNKNOWN:
+            return {"status": "reserved", "reason": UNKNOWN, "until": until, "keep_slot": True}
+        if wait <= SHORT_WAIT_SECONDS:
             return {"status": "reserved", "reason": "provider", "until": until, "keep_slot": True}
         return {"status": "deferred", "reason": "provider", "until": until, "keep_slot": False}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from engine.authoring.expressions import Context, Expression, compile_expression, compile_value
+from engine.authoring.expressions import Context, Expression, ExpressionError, compile_expression, compile_value
 from engine.authoring.model_segments import InSegment, Segments, walk
 from engine.authoring.model_tracking import EventType, Tracking, convert, native
 from engine.authoring.templates import template_from_json
@@ -145,7 +145,13 @@ class Deployment:
             return (True,) * len(rules)
         zone = self.own_zone(person.attributes) or self.policy.timezone
         context = Context(customer=self.attribute_values(person.attributes), now=at, zone=zone)
-        return tuple(q.condition is None or self.expression(q.condition).test(context) for q in rules)
+        return tuple(q.condition is None or self._applies(q.condition, context) for q in rules)
+
+    def _applies(self, condition: str, context: Context) -> bool:
+        try:
+            return self.expression(condition).test(context)
+        except ExpressionError:  # quiet hours that cannot be evaluated do not send
+            return True
 
     def render(self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str) -> Content:
         """The message's content. Raises RenderError."""

@@ -21,8 +21,8 @@ from engine.delivery.channel import Content
 
 @dataclass(slots=True)
 class Draft:
-    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `outcome`: set
-    when done."""
+    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `uncertain`: an earlier
+    try may have arrived, nobody knows. `outcome`: set when done."""
 
     enrollment: int
     command: Command
@@ -35,6 +35,7 @@ class Draft:
     content: Content | None = None
     broken: str = ""
     reserved: bool = False
+    uncertain: bool = False
     address: str | None = None
     consent_version: int = 0
     verdict: Verdict | None = None

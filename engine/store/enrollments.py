@@ -121,8 +121,8 @@ async def append_inputs(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 
 async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bool) -> list[int]:
     """End enrollments (id, reason, at) that haven't ended: closes the holds that lasted while they ran, releases what they had
-    reserved or deferred, closes their open tasks if `close_tasks`, and wakes the customer's messages that those holds
-    paused. The ids that ended now."""
+    reserved or deferred (what may have arrived already counts as sent), closes their open tasks if `close_tasks`, and wakes the
+    customer's messages that those holds paused. The ids that ended now."""
     if not items:
         return []
     ended = await fetch(
@@ -137,7 +137,9 @@ async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bo
         return []
     await run(
         c,
-        "update messages set status = 'dropped', reason = 'live', detail = 'the journey had ended', slot_at = null, until = null "
+        "update messages set status = case when reason = 'unknown' then 'unknown' else 'dropped' end, "
+        "reason = case when reason = 'unknown' then reason else 'live' end, detail = 'the journey had ended', "
+        "slot_at = case when reason = 'unknown' then slot_at end, until = null "
         "where enrollment_id = any(cast(:ids as bigint[])) and status in ('deferred', 'reserved', 'parked')",
         ids=ids,
     )

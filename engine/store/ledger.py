@@ -15,6 +15,10 @@ from sqlalchemy.engine import Row
 
 from engine.store.database import Connection, fetch, rows, run
 
+UNKNOWN = "unknown"
+"""Reason of a message that isn't settled and of which an earlier try may have arrived. It keeps its slot
+whatever becomes of it."""
+
 
 async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
     """What the ledger knows under these keys; `leased`: somebody's handover lease is running (`owner`)."""

@@ -10,7 +10,7 @@ import pytest
 
 from engine.delivery.channel import Outgoing, Receipt, Result
 from engine.temporal import workflow
-from tests.harness import HELLO, POLICY, Sink, running, write_project
+from tests.harness import HELLO, POLICY, TRACKING, Sink, running, write_project
 
 ONE = """
 journey: one
@@ -96,6 +96,43 @@ async def test_an_unknown_outcome_counts_as_sent_where_the_provider_knows_no_key
         assert ("unknown", "ReadTimeout") == (message.status, (await sojourn.query("select words from messages"))[0].words)
         assert message.slot_at is not None
         assert 1 == len(sojourn.email.seen)
+
+
+@pytest.mark.parametrize("event", ["unsubscribed", "cancelled"])
+async def test_a_message_that_may_have_arrived_keeps_its_slot_when_it_is_not_tried_again(
+    event: str, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """After a timeout, a withdrawn consent or an exit keeps the message from being tried again: it counts as sent."""
+    leaving = {**CAPPED, "journeys/one.yaml": ONE.replace("steps:", "exit: [{event: cancelled}]\nsteps:")}
+    folder = write_project(tmp_path, leaving)
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.identify("ada")
+        sojourn.email.answer = lambda m: Receipt(Result.UNKNOWN, words="ReadTimeout", retry_after=3.0)
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("reserved")
+        (waiting,) = await sojourn.messages()
+        await sojourn.track("ada", event, channel="email")
+        await sojourn.settled()
+        await sojourn.message_is("unknown")
+        (message,) = await sojourn.messages()
+        assert ("unknown", "unknown", waiting.slot_at) == (message.status, message.reason, message.slot_at)
+        assert 1 == len(sojourn.email.seen)
+
+
+async def test_a_condition_that_fails_for_one_of_three_parks_that_one(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A send's `if` whose result is too large for one customer parks that one; the others get theirs."""
+    tracking = TRACKING.replace("country: string", "country: string, level: integer")
+    steep = ONE.replace("    topic: news", "    topic: news\n    if: customer.level ** customer.level > 0")
+    folder = write_project(tmp_path, {"journeys/one.yaml": steep, "journeys/tracking.yaml": tracking})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        for user, level in (("ada", 2), ("bob", 10**9), ("cyd", 3)):
+            await sojourn.identify(user, level=level)
+        await sojourn.accept([sojourn.event(u, "signed_up") for u in ("ada", "bob", "cyd")])
+        await sojourn.message_is("sent", 2)
+        await sojourn.message_is("parked")
+        await sojourn.until(lambda: sojourn.query("select 1 from enrollments where status = 'parked'"))
 
 
 async def test_a_permanent_refusal_releases_the_slot_and_goes_on(

@@ -149,7 +149,8 @@ async def test_a_member_that_another_relay_has_moved_stays_in_its_new_cohort(
         await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
         await sojourn.waiting_in("one")
-        ((member, home),) = await sojourn.query("select id, cohort_id from enrollments")
+        (row,) = await sojourn.query("select id, cohort_id from enrollments")
+        member, home = row.id, row.cohort_id
         async with transaction(sojourn.worker.core.database) as c:
             assert [] == await relay_store.reopen_members(c, home - 1, [member])
             assert [] == await relay_store.homeless(c, [member])
