@@ -202,8 +202,8 @@ class _Tree:
     def write_down(self) -> None:
         """Say in `run.json` where everything is, and which processes are ours."""
         assert self.running is not None
-        pids = [k.process.pid for k in self.kept if k.process is not None]
-        body = {**asdict(self.running), "children": {str(pid): command_line(pid) for pid in pids}}
+        running = [k.process for k in self.kept if k.process is not None]
+        body = {**asdict(self.running), "children": {str(process.pid): _command_line(process) for process in running}}
         write_private(self.data / "run.json", json.dumps(body, indent=2) + "\n")
 
     def await_ready(self, kept: _Kept) -> None:
@@ -291,6 +291,14 @@ class _Tree:
                 if kept.process is not None:
                     last.callback(stop, kept.process.pid, PATIENCE)
         self.show_logs()
+
+
+def _command_line(process: subprocess.Popen[bytes]) -> str:
+    """What a child's command line is. A process that has just begun to be what it becomes has none for a moment."""
+    give_up = time.monotonic() + 1.0
+    while not (found := command_line(process.pid)) and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.001)
+    return found
 
 
 def _answers(url: str) -> bool:
