@@ -16,7 +16,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+
+from engine.app import postgres, temporal_server
 from engine.app.processes import free_port
+from engine.app.supervise import sweep
 from tests.docs.pages import ROOT, Block, Command, commands
 
 WRITTEN = "127.0.0.1:8700"
@@ -61,6 +65,7 @@ class Scratch:
             path = self.where / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.translated(block.text), encoding="utf-8")
+            self.listen()
         elif block.language == "console":
             every = list(commands(block))
             for i, one in enumerate(every):
@@ -140,15 +145,23 @@ class Scratch:
             raise PageError(f"{place}: $ {command.text}\nthe page shows:  {missing!r}\nit really said:\n{said}")
 
     def stop(self) -> None:
-        """Ctrl-C, and wait for its end."""
+        """Ctrl-C, and wait for its end; a page may have killed it."""
         if self.up is None:
             return
         running, self.up = self.up, None
-        if running.poll() is not None:  # a page may kill it
-            return
         running.send_signal(signal.SIGINT)
         code = running.wait(PATIENCE)
-        assert 0 == code, f"`sojourn up` ended with {code}:\n{self.said.read_text(errors='replace')}"
+        assert code in (0, -signal.SIGKILL), f"`sojourn up` ended with {code}:\n{self.said.read_text(errors='replace')}"
+
+    def clear(self) -> None:
+        """Stop what runs, and what a killed one left."""
+        try:
+            self.stop()
+        finally:
+            for data in self.folder.glob("*/.sojourn"):
+                sweep(data, Console(quiet=True))
+                temporal_server.stop_left_over(data / "temporal")
+                postgres.stop_left_over(data / "postgres")
 
     def log(self) -> str:
         """What the running system said last, for a failure's message."""
