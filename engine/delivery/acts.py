@@ -86,11 +86,12 @@ class Acting:
                 continue
             if a.op.verb == "task":
                 if not a.row.holdout:
-                    new_tasks.append(_task(a))
+                    _note_task(a, new_tasks)
             elif a.op.verb != "call":
                 incoming += [(a, i) for i in _incoming(a, variables)]
         await self._calls([a for a in asked if a.outcome is None and a.op.verb == "call"], variables)
         async with transaction(self.database) as c:
+            await enrollments.lock_rows(c, [t["enrollment_id"] for t in new_tasks])
             await tasks.insert(c, new_tasks)
             await enrollments.write_vars(c, variables)
         accepted = await self.door.accept([i for _, i in incoming]) if incoming else []
@@ -117,6 +118,9 @@ class Acting:
             zone = people.zone(row.customer_id, row.attributes)
             a = _Asked(member, command, op, row, key(member, plan, command), zone, {})
             asked.append(a)
+            if row.status == "ended":  # while the act was on its way: its answer interests nobody
+                a.done("next")
+                continue
             try:
                 _fill(a, deployment, people.context(row, command.at))
             except (ExpressionError, ValueError) as wrong:
@@ -141,8 +145,8 @@ class Acting:
         """An HTTP call under the step's idempotency key."""
         f = a.fields
         headers = {str(k): str(v) for k, v in (f.get("headers") or {}).items()}
-        timeout = parse_duration(str(f.get("timeout") or "10s")).seconds
         try:
+            timeout = parse_duration(str(f.get("timeout") or "10s")).seconds
             if not self.allow_private_calls:
                 await check_public(str(f["url"]))
             response = await self.http.request(
@@ -153,7 +157,7 @@ class Acting:
                 timeout=min(timeout, 30),
                 follow_redirects=False,
             )
-        except Forbidden as refused:
+        except (Forbidden, httpx.InvalidURL, ValueError, TypeError) as refused:  # no later try would fare better
             a.done("park", reason=f"call: {refused}"[:180])
             return
         except httpx.HTTPError as failed:
@@ -241,6 +245,13 @@ def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
     named: dict[str, Any] = {"identifiers": {"user_id": str(to)}} if to else {"customer": a.row.customer_id}
     name = str(a.fields["event"])
     return [Incoming("track", SOURCE, a.key, name, properties=given, occurred_at=a.command.at, depth=depth, **named)]
+
+
+def _note_task(a: _Asked, new_tasks: list[dict[str, Any]]) -> None:
+    try:
+        new_tasks.append(_task(a))
+    except ValueError as wrong:
+        a.done("park", reason=f"task: {wrong}"[:180])
 
 
 def _task(a: _Asked) -> dict[str, Any]:

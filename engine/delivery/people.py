@@ -15,7 +15,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from engine.authoring.expressions import Context
+from engine.authoring.expressions import Context, Expression, ExpressionError
 from engine.authoring.model_segments import Condition, Did, Either, Every, Holds, InSegment, Not, walk
 from engine.authoring.model_tracking import Computed
 from engine.core.clock import Duration, add
@@ -116,7 +116,7 @@ class People:
             case Did():
                 return len(self._events(customer, condition.event, condition.within, condition.where)) >= condition.at_least
             case Holds(expression):
-                return self.deployment.expression(expression).test(self._plain_context(customer))
+                return _test(self.deployment.expression(expression), self._plain_context(customer))
 
     def _plain_context(self, customer: int) -> Context:
         attributes = self.attributes.get(customer, {})
@@ -134,7 +134,7 @@ class People:
         if where is not None:
             condition = self.deployment.expression(where)
             base = self._plain_context(customer)
-            found = [e for e in found if condition.test(self._of_event(base, name, e))]
+            found = [e for e in found if _test(condition, self._of_event(base, name, e))]
         return found
 
     def _of_event(self, base: Context, name: str, event: tuple[datetime, Mapping[str, Any]]) -> Context:
@@ -168,15 +168,35 @@ class People:
             return []
         expression = self.deployment.expression(computed.value)
         base = self._plain_context(customer)
-        values = [expression.evaluate(self._of_event(base, computed.event, e)) for e in found]
+        values = [_value(expression, self._of_event(base, computed.event, e)) for e in found]
         return [v for v in values if v is not None]
 
 
 def _most_frequent(values: Sequence[Any]) -> Any:
     """The value that comes most often; of several, the one that came last."""
-    counts = Counter(values)
+    counts = Counter(_countable(v) for v in values)
     most = max(counts.values())
-    return next(v for v in reversed(values) if counts[v] == most)
+    return next(v for v in reversed(values) if counts[_countable(v)] == most)
+
+
+def _countable(value: Any) -> Any:
+    return repr(value) if isinstance(value, (list, dict)) else value
+
+
+def _test(condition: Expression, context: Context) -> bool:
+    """Whether it holds; one whose result is too large to be meant doesn't."""
+    try:
+        return condition.test(context)
+    except ExpressionError:
+        return False
+
+
+def _value(expression: Expression, context: Context) -> object:
+    """Its value; missing where it is too large to be meant."""
+    try:
+        return expression.evaluate(context)
+    except ExpressionError:
+        return None
 
 
 def _event_names(deployment: Deployment, needs: Needs) -> set[str]:

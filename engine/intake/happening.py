@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from engine.authoring.expressions import Context
+from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.incoming import CHAIN_LIMIT, Incoming
@@ -180,9 +180,8 @@ class Happening:
         zone = self.facts.zone(person.id, person.attributes)
         if goal.within is not None and at > add(inside.entered_at, goal.within, zone_named(zone)):
             return
-        value = self.deployment.expression(goal.value).evaluate(context) if goal.value else None
         inside.goal_at = at
-        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        number = _number(self.deployment, goal.value, context)
         self.goals.append({"id": inside.id, "at": at, "value": number})
         if self.tells_goals and inside.depth < CHAIN_LIMIT:
             properties: dict[str, Json] = {"journey": inside.journey, "event": goal.event, "value": number}
@@ -316,13 +315,34 @@ class Happening:
         )
 
     def _true(self, source: str | None, context: Context) -> bool:
-        return source is None or self.deployment.expression(source).test(context)
+        return source is None or _holds(self.deployment, source, context)
 
 
 def claim(deployment: Deployment, entry: Entry, context: Context) -> str | None:
     """The value of `once_per` that this person would enter for; None where there is none."""
-    value = deployment.expression(entry.once_per).evaluate(context) if entry.once_per else None
+    try:
+        value = deployment.expression(entry.once_per).evaluate(context) if entry.once_per else None
+    except ExpressionError:
+        return None
     return None if value in (None, "") else str(value)[:KEY_LIMIT]
+
+
+def _holds(deployment: Deployment, source: str, context: Context) -> bool:
+    """Whether a condition holds. One whose result is too large to be meant doesn't: an event is never refused for it, nor are
+    those that came with it."""
+    try:
+        return deployment.expression(source).test(context)
+    except ExpressionError:
+        return False
+
+
+def _number(deployment: Deployment, source: str | None, context: Context) -> float | None:
+    """A goal's value; None where it is no number, or too large to be meant."""
+    try:
+        value = deployment.expression(source).evaluate(context) if source else None
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    except (ExpressionError, OverflowError):
+        return None
 
 
 def _opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:

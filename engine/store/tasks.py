@@ -13,15 +13,16 @@ from engine.store.database import Connection, fetch, rows, run
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New tasks: key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at. A key or a `once` that exists
-    changes
-    nothing."""
+    changes nothing, and an enrollment that has ended (its row is locked by the caller) gets none: nobody would close it."""
     if items:
         await run(
             c,
             "insert into tasks (key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at, created_at) "
             "select key, enrollment_id, customer_id, queue, title, body, assignee, once, due_at, sojourn_now() "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, queue text, "
-            "title text, body text, assignee text, once text, due_at timestamptz) on conflict do nothing",
+            "title text, body text, assignee text, once text, due_at timestamptz) "
+            "where exists (select 1 from enrollments e where e.id = r.enrollment_id and e.status <> 'ended') "
+            "on conflict do nothing",
             rows=rows(items),
         )
 

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.core.enrollment import Command
+from engine.core.plan import Act
+from engine.store import tasks
+from engine.store.database import transaction
 from tests.channels.http_sink import answer, sink
-from tests.harness import TRACKING, running, write_project
+from tests.harness import TRACKING, running, utc, write_project
 
 ENTER = """
 tier: lifecycle
@@ -273,3 +277,48 @@ async def test_last_send_tells_what_became_of_the_message(
         rows = await sojourn.query("select customer_id, queue, title from tasks order by customer_id")
         ada, bob = sojourn.customers["ada"], sojourn.customers["bob"]
         assert [(ada, "sent", "Sent"), (bob, "other", "dropped")] == [tuple(r) for r in rows]
+
+
+async def test_an_act_that_comes_after_the_exit_leaves_no_task_behind(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A task that is asked for when its enrollment has ended isn't made, however late the end is seen: nobody would close it."""
+    enter = ENTER.strip() + "\nexit: [{event: cancelled}]"
+    folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", "  - task: sales\n    title: Call\n", enter)})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.pause()
+        await sojourn.identify("ada")
+        entered = await sojourn.track("ada", "signed_up")
+        await sojourn.track("ada", "cancelled")
+        acting = sojourn.worker.workers.activities.acting
+        (member,) = entered.enrollments
+        async with transaction(acting.database) as c:
+            plan = (await acting.deployments.current(c)).plans["call"]
+            made = {"key": "k", "enrollment_id": member, "customer_id": entered.customer, "queue": "sales", "title": "Call"}
+            await tasks.insert(c, [{**made, "body": "", "assignee": ""}])
+        op = next(i for i, found in enumerate(plan.ops) if isinstance(found, Act))
+        ((_, outcome),) = await acting.act(plan, [(member, Command("act", op, 0, 0, utc("2026-03-02 10:00")))])
+        assert "next" == outcome.kind
+        assert [] == list(await sojourn.query("select 1 from tasks"))
+
+
+async def test_an_act_that_fails_for_one_of_three_parks_that_one(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A call whose URL is none for one customer parks that one; the others' calls are made."""
+    async with sink(answer(200)) as desk:
+        steps = '  - call: "POST {{ customer.country }}"\n    json: {a: 1}\n'
+        folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", steps)})
+        async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+            sojourn.worker.workers.activities.acting.allow_private_calls = True
+            url = f"http://127.0.0.1:{desk.port}/"
+            for user, country in (("ada", url), ("bob", "http://nowhere:port/"), ("cyd", url)):
+                await sojourn.identify(user, country=country)
+            await sojourn.accept([sojourn.event(u, "signed_up") for u in ("ada", "bob", "cyd")])
+
+            async def all_told() -> bool:
+                return ["ended", "parked", "ended"] == [e[1] for e in await sojourn.ends()]
+
+            await sojourn.until(all_told)
+            assert (await sojourn.ends())[1][2].startswith("call: ")
+        assert 2 == len(desk.arrived)
