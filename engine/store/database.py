@@ -42,6 +42,7 @@ def connect(url: str, *, pool: int = 10, name: str = "sojourn") -> Database:
         pool_timeout=30,
         connect_args={"application_name": name, "options": "-c timezone=UTC", "connect_timeout": 5, "prepare_threshold": 2},
         json_deserializer=orjson.loads,
+        hide_parameters=True,  # the text of an error goes into logs and Temporal's histories: no customer's data with it
     )
 
 

@@ -85,9 +85,15 @@ class Journeys:
 
 
 def converter(encryption_key: str) -> temporalio.converter.DataConverter:
-    """The data converter: encrypting when a key is set."""
+    """The data converter: encrypting when a key is set, what failures say included."""
     plain = temporalio.converter.DataConverter(payload_converter_class=Payloads)
-    return replace(plain, payload_codec=AesGcmCodec(parse_keys(encryption_key))) if encryption_key else plain
+    if not encryption_key:
+        return plain
+    return replace(
+        plain,
+        payload_codec=AesGcmCodec(parse_keys(encryption_key)),
+        failure_converter_class=temporalio.converter.DefaultFailureConverterWithEncodedAttributes,
+    )
 
 
 async def connect(address: str, namespace: str, *, encryption_key: str = "", headers: Mapping[str, str] | None = None) -> Client:

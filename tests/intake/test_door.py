@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import Row
+from sqlalchemy.exc import DBAPIError
 
 from engine.app.deploying import deploy
 from engine.app.wiring import Core, open_core
@@ -17,7 +18,7 @@ from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
 from engine.settings.project import Settings
 from engine.store.database import fetch, transaction
-from tests.harness import utc, write_project
+from tests.harness import TRACKING, utc, write_project
 
 JOURNEYS = {
     "journeys/once.yaml": """
@@ -58,6 +59,13 @@ JOURNEYS = {
         enter: {event: confirmed, again: after 30d}
         steps: [{exit: done}]
     """,
+    "journeys/steep.yaml": """
+        journey: steep
+        tier: lifecycle
+        enter: {event: climbed, again: always, where: event.number ** event.number > 0}
+        steps: [{exit: done}]
+    """,
+    "journeys/tracking.yaml": TRACKING.replace("events:", "events:\n  climbed: {properties: {number: integer}}"),
 }
 
 
@@ -112,6 +120,13 @@ async def test_never_again_holds_within_a_batch_and_after_the_end(door: Doorway)
     assert [1, 0] == [len(a.enrollments) for a in first]
     await door.query("update enrollments set status = 'ended' returning id")
     assert () == (await door.accept(event("signed_up", 3)))[0].enrollments
+
+
+async def test_a_condition_that_fails_on_one_event_loses_neither_it_nor_those_beside_it(door: Doorway) -> None:
+    """An event whose numbers make a `where` too large to be meant is stored and enrolls nobody; the one after it enrolls."""
+    found = await door.accept(event("climbed", 1, number=10**9), event("climbed", 2, "bob", number=2))
+    assert [0, 1] == [len(a.enrollments) for a in found]
+    assert 2 == (await door.query("select count(*) from events where name = 'climbed'"))[0][0]
 
 
 async def test_a_key_tells_enrollments_apart(door: Doorway) -> None:
@@ -249,3 +264,10 @@ async def test_people_of_one_account_who_come_at_once_enter_once(door: Doorway) 
         await door.accept(Incoming("identify", "test", f"i-{user}", traits={"country": "IT"}, identifiers={"user_id": user}))
     await asyncio.gather(*(door.accept(event("pinged", f"p-{user}", user)) for user in people))
     assert 1 == (await door.query("select count(*) from enrollments where journey = 'account'"))[0][0]
+
+
+async def test_an_error_of_the_database_tells_nothing_of_the_people_concerned(door: Doorway) -> None:
+    """What a failed statement's error says holds no value that it was given: errors go into logs and histories."""
+    with pytest.raises(DBAPIError) as failed:
+        await door.query("select cast(:number as integer), cast(:mail as text) from nowhere", number=1, mail="ada@example.com")
+    assert "ada@example.com" not in str(failed.value)

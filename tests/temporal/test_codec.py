@@ -11,8 +11,10 @@ import pytest
 from google.protobuf.message import Message
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 
 from engine.settings.project import EncryptionSettings
+from engine.temporal.client import converter
 from engine.temporal.codec import ENCODING, AesGcmCodec, CodecError, parse_keys
 from tests.harness import running, write_project
 
@@ -47,6 +49,15 @@ async def test_a_payload_comes_back_as_it_was() -> None:
     assert {"encoding": ENCODING, "key": b"1"} == dict(hidden.metadata)
     assert b"member" not in hidden.SerializeToString()
     assert [PLAIN] == await codec.decode([hidden])
+
+
+async def test_what_a_failure_says_is_encrypted_too() -> None:
+    """The text and the trace of an activity's failure don't stand in a history that is encrypted; with the key they do."""
+    hiding = converter(key())
+    failure = Failure()
+    await hiding.encode_failure(ValueError("ada@example.com"), failure)
+    assert b"ada@example.com" not in failure.SerializeToString()
+    assert "ada@example.com" in str(await hiding.decode_failure(failure))
 
 
 async def test_the_same_payload_never_looks_the_same() -> None:
