@@ -41,6 +41,7 @@ def up(
     from engine.app import supervise
     from engine.app.development import make_keys, wants_keys
     from engine.app.processes import claim_port
+    from engine.settings.project import PUBLIC_VARIABLE
 
     located = locate(project, data)
     settings = located.settings
@@ -56,9 +57,10 @@ def up(
     def children(running: Running) -> Sequence[Child]:
         command = [sys.executable, "-m", "engine.cli"]
         where = ["--project", str(located.folder), "--data", str(located.data)]
-        environ = keys.environ() if keys else {}
+        links = {} if settings.api.public_url else {PUBLIC_VARIABLE: reached}
+        environ = links | (keys.environ() if keys else {})
         return [
-            supervise.Child("worker", [*command, "worker", *where]),
+            supervise.Child("worker", [*command, "worker", *where], links),
             supervise.Child("api", [*command, "api", *where, "--port", str(listens)], environ, f"{reached}/healthz"),
         ]
 

@@ -27,6 +27,7 @@ FILE = "sojourn.yaml"
 EMBEDDED = "embedded"
 DATABASE_VARIABLE = "SOJOURN_DATABASE_URL"
 TEMPORAL_VARIABLE = "SOJOURN_TEMPORAL_ADDRESS"
+PUBLIC_VARIABLE = "SOJOURN_PUBLIC_URL"
 
 PER = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -172,7 +173,8 @@ class Settings(Shape):
 def load_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of the project in `folder`. Raises SettingsError with every problem of its `sojourn.yaml`.
 
-    SOJOURN_DATABASE_URL and SOJOURN_TEMPORAL_ADDRESS in `environ` win over the file, so that one deployment can point elsewhere.
+    SOJOURN_DATABASE_URL, SOJOURN_TEMPORAL_ADDRESS and SOJOURN_PUBLIC_URL in `environ` win over the file, so that one deployment can
+    point elsewhere.
     """
     path = folder / FILE
     try:
@@ -210,6 +212,12 @@ def _with_environment(document: Document, settings: Settings, environ: Mapping[s
             continue
         value = SecretStr(said) if field == "url" else said
         update[section] = getattr(settings, section).model_copy(update={field: value})
+    if public := environ.get(PUBLIC_VARIABLE):
+        if re.match(r"https?://[^/\s]+", public):
+            update["api"] = settings.api.model_copy(update={"public_url": public})
+        else:
+            message = f"{PUBLIC_VARIABLE} in the environment is wrong: this must be an http:// or https:// URL"
+            document.problems.append(Problem(document.file, 0, 0, "SJ112", 0, message))
     return settings.model_copy(update=update)
 
 

@@ -65,11 +65,16 @@ def test_a_project_without_a_file_is_closed(tmp_path: Path) -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """SOJOURN_DATABASE_URL and SOJOURN_TEMPORAL_ADDRESS point elsewhere whatever the file says, or without any file."""
-    environ = {"SOJOURN_DATABASE_URL": "postgresql://db/x", "SOJOURN_TEMPORAL_ADDRESS": "temporal:7233"}
+    """The three variables point elsewhere whatever the file says, or without any file."""
+    environ = {
+        "SOJOURN_DATABASE_URL": "postgresql://db/x",
+        "SOJOURN_TEMPORAL_ADDRESS": "temporal:7233",
+        "SOJOURN_PUBLIC_URL": "https://m.example",
+    }
     for settings in (load_settings(tmp_path, environ), load(tmp_path, "database: {url: embedded}\n", environ)):
         assert "postgresql://db/x" == settings.database_url
         assert "temporal:7233" == settings.temporal_address
+        assert "https://m.example" == settings.api.public_url
 
 
 @pytest.mark.parametrize(
@@ -158,6 +163,8 @@ def test_a_broken_reference_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_is_wrong_is_named(tmp_path: Path) -> None:
-    """A malformed SOJOURN_TEMPORAL_ADDRESS is refused with the variable's name."""
+    """A malformed variable is refused with its name."""
+    with pytest.raises(SettingsError, match="SOJOURN_PUBLIC_URL"):
+        load_settings(tmp_path, {"SOJOURN_PUBLIC_URL": "m.example"})
     with pytest.raises(SettingsError, match="SOJOURN_TEMPORAL_ADDRESS"):
         load_settings(tmp_path, {"SOJOURN_TEMPORAL_ADDRESS": "http://x"})
