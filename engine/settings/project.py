@@ -173,8 +173,8 @@ class Settings(Shape):
 def load_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of the project in `folder`. Raises SettingsError with every problem of its `sojourn.yaml`.
 
-    SOJOURN_DATABASE_URL, SOJOURN_TEMPORAL_ADDRESS and SOJOURN_PUBLIC_URL in `environ` win over the file, so that one deployment can
-    point elsewhere.
+    SOJOURN_DATABASE_URL, SOJOURN_TEMPORAL_ADDRESS and SOJOURN_PUBLIC_URL in `environ` win over the file, so that one
+    deployment can point elsewhere.
     """
     path = folder / FILE
     try:
