@@ -30,12 +30,13 @@ async def pending(c: Connection, lanes: Sequence[int], limit: int) -> list[Row[A
 
 
 async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) -> None:
-    """These inputs (by id) need no more relaying; `note` says why where Temporal didn't get them."""
+    """These inputs (by id) need no more relaying; `note` says why where Temporal didn't get them. Only pending ones are indexed
+    by id: without the condition every input there ever was would be looked at."""
     if ids:
         await run(
             c,
             "update inputs set relayed_at = clock_timestamp(), note = coalesce(:note, note) where id = "
-            "any(cast(:ids as bigint[]))",
+            "any(cast(:ids as bigint[])) and relayed_at is null",
             ids=list(ids),
             note=note,
         )
