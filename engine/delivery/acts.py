@@ -41,6 +41,9 @@ EXPRESSIONS = ("once_per", "to")
 """Fields of an act that are expressions as they stand, without `{{ }}`."""
 
 
+CALL_ANSWER_BYTES = 262_144
+"""Of an answer, which becomes a variable."""
+
 CALLS_AT_ONCE = 20
 CALLS_BEGIN_SECONDS = 20.0
 """Together with a call's own 30 seconds at the most, a batch of calls stays under the activity's minute."""
@@ -163,7 +166,9 @@ class Acting:
         except httpx.HTTPError as failed:
             await self._call_failed(a, f"{type(failed).__name__}: {failed}")
             return
-        if response.is_success:
+        if len(response.content) > CALL_ANSWER_BYTES:
+            await self._call_failed(a, f"answered with {len(response.content)} bytes, and {CALL_ANSWER_BYTES} are the limit")
+        elif response.is_success:
             if f.get("into"):
                 variables.append({"id": a.enrollment, "vars": _nested(str(f["into"]), _body(response))})
             a.done("next")

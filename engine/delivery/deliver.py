@@ -80,7 +80,7 @@ class Delivery:
                 d.done("park", reason=f"channel {channel_name!r} is not configured")
             waiting = []
         waiting.sort(key=lambda d: (deployment.policy.rank(d.op.tier), d.enrollment))
-        size = channel.capabilities.concurrency if channel else 1
+        size = self._chunk(channel) if channel else 1
         for i in range(0, len(waiting), size):
             chunk = waiting[i : i + size]
             if i and time.monotonic() - started > SOFT_LIMIT_SECONDS:
@@ -94,6 +94,16 @@ class Delivery:
         await self._note_last_send(plan, drafts)
         await self._tell_sent(drafts)
         return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
+
+    def _chunk(self, channel: Channel) -> int:
+        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because
+        several
+        activities wait for the same pace and each has a minute."""
+        pace = self.paces.get(channel.name)
+        size = channel.capabilities.concurrency
+        if pace is not None and pace.rate is not None:
+            size = min(size, int(pace.rate * SOFT_LIMIT_SECONDS))
+        return max(size, 1)
 
     async def _draft(
         self, c: Connection, deployment: Deployment, plan: Plan, members: Sequence[tuple[int, Command]], channel: Channel | None
@@ -195,7 +205,7 @@ class Delivery:
             return False
         draft.tries = row.tries
         if row.status in ("sent", "unknown", "refused"):
-            draft.done("next", at=row.sent_at)
+            draft.done("next", at=row.sent_at or row.slot_at)
             draft.was_sent = row.status != "refused"
         elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":
             draft.done("exit", reason="deferred")

@@ -25,6 +25,7 @@ from engine.core.policy import Policy
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployments, NothingDeployed
 from engine.store import deployments as deployment_store
+from engine.store import enrollments
 from engine.store import relay as store
 from engine.store.customers import LANES
 from engine.store.database import Database, transaction
@@ -174,7 +175,8 @@ class Relay:
         return homes, await _rebuilding(c, sorted(untold.union(moved)))
 
     async def _settle(self, results: Sequence[tuple[int, Sequence[Any], str]], over: Sequence[int]) -> None:
-        """Mark what Temporal has; hand over what its cohort no longer takes."""
+        """Mark what Temporal has; hand over what its cohort no longer takes. All who are still in a cohort that is over move,
+        also those to whom nothing happened: nobody else would wake them."""
         async with transaction(self.database) as c:
             await store.relayed(c, [r.id for _, inputs, how in results if how == "taken" for r in inputs])
             await store.relayed(c, over, "came after the end")
@@ -183,7 +185,8 @@ class Relay:
                     continue
                 await store.close_cohort(c, cohort)
                 members = sorted({r.enrollment_id for r in inputs})
-                live = await store.reopen_members(c, cohort, members)
+                live = await store.reopen_members(c, cohort, sorted({*members, *await store.members(c, cohort)}))
+                await enrollments.try_again(c, sorted(set(live) - set(members)))
                 ended = await store.ended(c, members)
                 await store.relayed(c, [r.id for r in inputs if r.enrollment_id in ended], "came after the end")
                 if live:

@@ -172,8 +172,7 @@ async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]
         "where m.status = 'deferred' and r.pause ? m.tier order by 1",
         rows=rows({"customer_id": i, "pause": list(p)} for i, p in released),
     )
-    at = (await fetch(c, "select sojourn_now()"))[0][0]
-    await append_inputs(c, [{"enrollment_id": r.enrollment_id, "kind": "again", "at": at} for r in found])
+    await try_again(c, [r.enrollment_id for r in found])
 
 
 async def reach_goals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
@@ -243,12 +242,33 @@ async def record_deferrals(c: Connection, items: Sequence[dict[str, Any]]) -> No
         )
 
 
+async def try_again(c: Connection, ids: Sequence[int]) -> None:
+    """An `again` input for each of these enrollments, whose rows the caller has locked."""
+    at = (await fetch(c, "select sojourn_now()"))[0][0]
+    await append_inputs(c, [{"enrollment_id": i, "kind": "again", "at": at} for i in ids])
+
+
+async def explain(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Why live enrollments are about to be parked, in full: id, reason. It may hold what Temporal must not: `park` keeps it."""
+    if items:
+        await lock_rows(c, [i["id"] for i in items])
+        await run(
+            c,
+            "update enrollments set reason = r.reason from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text) "
+            "where enrollments.id = r.id and status = 'live'",
+            rows=rows(items),
+        )
+
+
 async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Park live enrollments with a reason: id, reason, step, state."""
+    """Park live enrollments with a reason: id, reason, step, state. Where `explain` has said more under the same reason,
+    that stays."""
     if items:
         await run(
             c,
-            "update enrollments set status = 'parked', reason = r.reason, step = coalesce(r.step, enrollments.step), "
+            "update enrollments set status = 'parked', "
+            "reason = case when starts_with(enrollments.reason, r.reason) then enrollments.reason else r.reason "
+            "end, step = coalesce(r.step, enrollments.step), "
             "state = coalesce(r.state, enrollments.state), wake_at = null "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb) "
             "where enrollments.id = r.id and status = 'live'",

@@ -28,18 +28,6 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> dict[tuple[s
     return {(r.source, r.message_id): r.id for r in found}
 
 
-async def known(c: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """(source, message_id) → customer, for those that were accepted before."""
-    found = await fetch(
-        c,
-        "select e.source, e.message_id, e.customer_id from events e join "
-        "unnest(cast(:sources as text[]), cast(:ids as text[])) as w(source, message_id) using (source, message_id)",
-        sources=[s for s, _ in wanted],
-        ids=[m for _, m in wanted],
-    )
-    return {(r.source, r.message_id): r.customer_id for r in found}
-
-
 async def of_names(c: Connection, customers: Sequence[int], names: Sequence[str]) -> list[Row[Any]]:
     """Every event of these names of these customers, in order of occurrence: customer_id, name, properties, occurred_at."""
     return await fetch(

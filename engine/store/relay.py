@@ -121,6 +121,14 @@ async def reopen_members(c: Connection, cohort: int, enrollments: Sequence[int])
     return [r.id for r in found]
 
 
+async def members(c: Connection, cohort: int) -> list[int]:
+    """Everybody who is still in `cohort`."""
+    found = await fetch(
+        c, "select id from enrollments where cohort_id = :cohort and status <> 'ended' order by id", cohort=cohort
+    )
+    return [r.id for r in found]
+
+
 async def ended(c: Connection, enrollments: Sequence[int]) -> set[int]:
     """Those of `enrollments` that have ended."""
     found = await fetch(

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.engine import Row
-
-from engine.store.database import Connection, fetch, rows, run
+from engine.store.database import Connection, rows, run
 
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
@@ -25,17 +23,6 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             "on conflict do nothing",
             rows=rows(items),
         )
-
-
-async def of_queue(c: Connection, queue: str | None, status: str = "open") -> list[Row[Any]]:
-    """Tasks of a queue (None: of all), those that are due first."""
-    return await fetch(
-        c,
-        "select id, key, enrollment_id, customer_id, queue, title, body, assignee, due_at, status, created_at from tasks "
-        "where (cast(:queue as text) is null or queue = :queue) and status = :status order by due_at nulls last, id",
-        queue=queue,
-        status=status,
-    )
 
 
 async def complete(c: Connection, items: Sequence[tuple[int, int]], at: datetime) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -56,7 +56,7 @@ class Activities:
         plan, members = await self._unpack(batch)
         async with _beating():
             answers = await self.evaluation.evaluate(plan, members)
-        return _pack(answers)
+        return await self._pack(answers)
 
     @activity.defn(name="act")
     async def act(self, batch: Json) -> list[Json]:
@@ -64,7 +64,7 @@ class Activities:
         plan, members = await self._unpack(batch)
         async with _beating():
             answers = await self.acting.act(plan, [(m, c) for m, c, _ in members])
-        return _pack(answers)
+        return await self._pack(answers)
 
     @activity.defn(name="deliver")
     async def deliver(self, batch: Json) -> list[Json]:
@@ -72,7 +72,7 @@ class Activities:
         plan, members = await self._unpack(batch)
         async with _beating():
             answers = await self.delivery.deliver(members[0][1].channel, plan, [(m, c) for m, c, _ in members])
-        return _pack(answers)
+        return await self._pack(answers)
 
     @activity.defn(name="record")
     async def record(self, batch: Json) -> list[Json]:
@@ -97,6 +97,16 @@ class Activities:
             await enrollments.tell_relay(c)
         return []
 
+    async def _pack(self, answers: list[tuple[int, Outcome]]) -> list[Json]:
+        """The outcomes as Temporal may hold them. What went wrong may quote a customer's data: the words go into the store,
+        and only
+        what they begin with, up to the first colon, travels."""
+        told = [(m, o.reason) for m, o in answers if o.kind == "park"]
+        if told:
+            async with transaction(self.database) as c:
+                await enrollments.explain(c, [{"id": m, "reason": reason} for m, reason in told])
+        return [[m, compact.encode_outcome(_without_words(o))] for m, o in answers]
+
     async def _unpack(self, batch: Json) -> tuple[Plan, list[tuple[int, Command, State | None]]]:
         plan = self.deployments.known_plan(batch["plan"])
         if plan is None:
@@ -108,8 +118,10 @@ class Activities:
         ]
 
 
-def _pack(answers: list[tuple[int, Outcome]]) -> list[Json]:
-    return [[m, compact.encode_outcome(o)] for m, o in answers]
+def _without_words(outcome: Outcome) -> Outcome:
+    if outcome.kind not in ("park", "again") or not outcome.reason:
+        return outcome
+    return replace(outcome, reason=outcome.reason.split(":", 1)[0][:60])
 
 
 @asynccontextmanager

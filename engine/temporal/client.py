@@ -12,7 +12,7 @@ import temporalio.converter
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from engine.core.logical import LogicalClock
 from engine.core.wire import Json
@@ -73,8 +73,6 @@ class Journeys:
         except WorkflowAlreadyStartedError:
             return "closed"
         except RPCError as failed:
-            if failed.status == RPCStatusCode.NOT_FOUND:
-                return "closed"
             raise Unreachable(f"Temporal: {failed.message}") from failed
         return "taken"
 

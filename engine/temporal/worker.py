@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy.exc import DBAPIError
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -16,6 +18,8 @@ from engine.temporal.activities import Activities
 from engine.temporal.grouping import BULK, URGENT, queue_name
 from engine.temporal.plans import SHELF
 from engine.temporal.workflow import Cohort
+
+log = logging.getLogger("sojourn.worker")
 
 PLAN_CHECK_SECONDS = 0.5
 """How often a worker looks whether a workflow wants a plan that it hasn't loaded."""
@@ -87,6 +91,9 @@ class Workers:
         """Load what workflows asked for in vain; Temporal retries their tasks."""
         while True:
             await asyncio.sleep(PLAN_CHECK_SECONDS)
-            for plan_hash in sorted(SHELF.wanted):
-                async with transaction(self.activities.database) as c:
-                    SHELF.add(await self.activities.deployments.plan(c, plan_hash))
+            try:
+                for plan_hash in sorted(SHELF.wanted):
+                    async with transaction(self.activities.database) as c:
+                        SHELF.add(await self.activities.deployments.plan(c, plan_hash))
+            except (DBAPIError, OSError) as failed:
+                log.warning("a plan can't be loaded: %s; trying again", failed)
