@@ -34,6 +34,6 @@ async def test_the_words_of_a_failure_stay_out_of_temporal(
         assert "channel email: RuntimeError: can't write to ada@example.com" == told[0].reason
         journeys: Journeys = sojourn.worker.relay.journeys
         handle = journeys.client.get_workflow_handle(journeys.cohort_id(told[0].cohort_id))
-        payloads = "".join(str(event) async for event in handle.fetch_history_events())
+        payloads = "".join([str(event) async for event in handle.fetch_history_events()])
         assert "channel email" in payloads
         assert "ada@example.com" not in payloads
