@@ -133,7 +133,7 @@ class CohortSettings(Shape):
 class RelaySettings(Shape):
     """`partitions`: into how many parts customers are divided, each relayed by one process at a time."""
 
-    partitions: Annotated[Whole, Field(ge=1, le=256)] = 4
+    partitions: Annotated[Whole, Field(ge=1, le=256)] = 1
 
 
 class EncryptionSettings(Shape):

@@ -206,11 +206,13 @@ def _width(event: Any) -> int:
 def _advice(what: str, text: str) -> str:
     """What usually led to libyaml's words."""
     if "mapping values are not allowed" in what:
-        return "a value that holds ': ' must stand in quotes; else look at how far the lines are indented"
+        return "a value that holds ': ' must stand in quotes; else look at the indentation, and for a colon missing above"
     if "{{" in text:
         return 'a value that begins with {{ must stand in quotes: "{{ … }}"'
     if "cannot start any token" in what and "\t" in text:
         return "indent with spaces, not with tabs"
     if "expected key" in what or "',' or" in what or "block" in what:
-        return "look at the indentation and the quotes here; a value that begins with a quote must be quoted as a whole"
+        return "look at the indentation, the quotes and for a bracket left open; a value that begins with a quote is quoted as a whole"
+    if "expected ':'" in what:
+        return "in the line above a colon with a space after it is missing; one pasted from elsewhere may only look like it"
     return ""

@@ -44,7 +44,7 @@ CLOSING_GRACE = timedelta(minutes=5)
 QUEUE_PATIENCE = timedelta(minutes=10)
 """A deliver that no worker picks up for this long parks its members."""
 
-AT_ONCE = {"evaluate": 2, "deliver": 2, "record": 2, "act": 8}
+AT_ONCE = {"evaluate": 1, "deliver": 1, "record": 1, "act": 8}
 """Activities of a kind, per queue, that a cohort has in flight; an `act` may wait for somebody else's HTTP server."""
 
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30))
@@ -183,7 +183,7 @@ class Cohort:
             heapq.heappush(self.wakes, (state.wake, member))
 
     def _start_pending(self, only_records: bool = False) -> None:
-        """Start activities, a few of a kind at a time: what comes meanwhile goes with the next, so that batches grow under load.
+        """Start activities, so many of a kind at a time: what comes meanwhile goes with the next, so that batches grow under load.
         Before continue-as-new only records are started: other commands can be issued again from their member's state."""
         pending, self.pending, self.freed = self.pending, [], False
         if only_records:

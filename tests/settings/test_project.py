@@ -53,7 +53,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     assert settings.database_url is None
     assert settings.temporal_address is None
     assert settings.encryption.key is None
-    assert 4 == settings.relay.partitions
+    assert 1 == settings.relay.partitions
 
 
 def test_a_project_without_a_file_is_closed(tmp_path: Path) -> None:
