@@ -87,8 +87,10 @@ def find_running(data: Path) -> Running | None:
 
 
 def sweep(data: Path, console: Console) -> None:
-    """End what a killed `sojourn up` left running on the folder `data`, so that its ports are free. Nothing where one runs."""
-    if data.is_dir() and not Claim.held(data):
+    """End what a killed `sojourn up` left running on the folder `data`, freeing its ports. ServerError where one runs."""
+    if data.is_dir():
+        if Claim.held(data):
+            Claim(data, "`sojourn up`").release()
         _stop_left_over(data, console)
 
 

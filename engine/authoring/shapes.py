@@ -25,6 +25,8 @@ def _duration(sign: bool) -> Callable[[Any], Duration]:
             found = parse_duration(data if isinstance(data, str) else "")
         except ValueError:
             hint = "write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year"
+            if isinstance(data, str) and re.fullmatch(r"\d{1,2}:\d\d", data):
+                hint = f'{hint}; a time of day goes under until: {{until: "{data}"}}'
             raise PydanticCustomError("duration", "{shown} is not a duration", {"shown": repr(data), "hint": hint}) from None
         if not sign and min(found.months, found.days, found.seconds) < 0:
             raise PydanticCustomError("duration", "this duration can't be negative")

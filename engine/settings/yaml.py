@@ -212,7 +212,7 @@ def _advice(what: str, text: str) -> str:
     if "cannot start any token" in what and "\t" in text:
         return "indent with spaces, not with tabs"
     if "expected key" in what or "',' or" in what or "block" in what:
-        return "look at the indentation, the quotes and for a bracket left open; a value that begins with a quote is quoted as a whole"
+        return "look for uneven indentation, a bracket left open, a quote amid a value: it is quoted as a whole or not at all"
     if "expected ':'" in what:
         return "in the line above a colon with a space after it is missing; one pasted from elsewhere may only look like it"
     return ""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from rich.console import Console
 
-from engine.app.processes import alive, await_end
-from engine.app.supervise import Running, find_running
+from engine.app.processes import ServerError, alive, await_end
+from engine.app.supervise import Running, find_running, sweep
 from tests.servers import Servers
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +162,8 @@ def test_a_second_one_on_the_same_data_is_refused(data: Path, start: Start, give
     said, _ = second.communicate(timeout=60)
     assert 3 == second.returncode
     assert f"in use by process {first.pid}" in said
+    with pytest.raises(ServerError, match=f"in use by process {first.pid}: `sojourn up` runs there already"):
+        sweep(data, Console(quiet=True))
     assert isinstance(find_running(data), Running)
     assert first.poll() is None
 

@@ -54,6 +54,20 @@ def test_what_leads_astray_is_a_problem(source: str, code: str, line: int, colum
     assert [(code, line, column)] == [(p.code, p.line, p.column) for p in read(source, "f").problems]
 
 
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("journey welcome\nsummary: A greeting\n", "a colon missing above"),
+        ("goal: {event: a, within: 14d\nsteps: []\n", "a bracket left open"),
+        ("a: 1\ntier\uff1a b\nenter: c\n", "in the line above a colon"),
+        ("a: 1\ntier:\u00a0b\nenter: c\n", "in the line above a colon"),
+    ],
+)
+def test_what_the_parser_stumbles_over_later_is_looked_for_above(source: str, hint: str) -> None:
+    """YAML notices a missing colon or bracket a line too late; the hint sends people to the right one."""
+    assert [("SJ101", True)] == [(p.code, hint in p.hint) for p in read(source, "f").problems]
+
+
 def test_comments_are_no_cut_values() -> None:
     """A comment with a space after its # is a comment."""
     assert [] == read("a: b # a comment\nc: d   #\ne: f ## loud\ng: 'x #1' # y\n", "f").problems
