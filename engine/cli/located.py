@@ -6,6 +6,7 @@ Settings and the environment win; where they say "embedded", the servers are tho
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,11 +84,38 @@ def compile_project(located: Located) -> Compiled:
     """The project compiled, with the warnings about sojourn.yaml first. Raises AuthoringError."""
     from engine.authoring.project import AuthoringError, load_project
 
+    # Where a secret has only a name in its place, an adapter can't judge its settings.
+    wrong_channels = [] if located.problems else channel_problems(located)
     try:
         compiled = load_project(located.folder, located.settings.channels)
     except AuthoringError as wrong:
-        raise AuthoringError([*located.problems, *wrong.problems]) from None
+        raise AuthoringError([*located.problems, *wrong_channels, *wrong.problems]) from None
+    if wrong_channels:
+        raise AuthoringError([*wrong_channels, *compiled.problems])
     return replace(compiled, problems=[*located.problems, *compiled.problems])
+
+
+def channel_problems(located: Located) -> list[Problem]:
+    """Channels of sojourn.yaml whose adapter isn't there or refuses its settings. Nothing is connected to."""
+    from engine.delivery.channel import ChannelError, load_channel
+    from engine.settings.problems import Problem
+    from engine.settings.project import UNUSABLE_CHANNEL
+
+    stand_in(located.folder)
+    found = []
+    for name, channel in located.settings.channels.items():
+        try:
+            load_channel(name, channel.config())
+        except ChannelError as wrong:
+            message = f"channel {name!r}: {wrong.what}"
+            found.append(Problem("sojourn.yaml", 0, 0, UNUSABLE_CHANNEL, 0, message, wrong.mend))
+    return found
+
+
+def stand_in(folder: Path) -> None:
+    """Adapters of the project's own are found in its folder, after everything else."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 class _Assumed(Mapping[str, str]):

@@ -16,7 +16,7 @@ import typer
 from rich.text import Text
 
 from engine.cli.deploying import _deploy
-from engine.cli.located import Located, compile_project, locate
+from engine.cli.located import Located, channel_problems, compile_project, locate, stand_in
 from engine.cli.terminal import HERE, Code, DataOption, Failure, ProjectOption, err, out
 
 if TYPE_CHECKING:
@@ -41,10 +41,14 @@ def up(
     from engine.app import supervise
     from engine.app.development import make_keys, wants_keys
     from engine.app.processes import claim_port
+    from engine.cli.authoring import show_problems
     from engine.settings.project import PUBLIC_VARIABLE
 
     located = locate(project, data)
     settings = located.settings
+    if unusable := channel_problems(located):
+        show_problems(unusable)
+        raise typer.Exit(Code.USAGE)
     keys = make_keys(located.data) if wants_keys(settings) else None
     supervise.sweep(located.data, out)
     listens = claim_port(settings.api.port if port is None else port, "the API")
@@ -146,8 +150,7 @@ def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption
 def _stand_in(folder: Path) -> None:
     """Relative paths in sojourn.yaml count from the project, and adapters of its own are found there, after everything else."""
     os.chdir(folder)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    stand_in(folder)
 
 
 def _log(line: str) -> None:

@@ -29,6 +29,9 @@ DATABASE_VARIABLE = "SOJOURN_DATABASE_URL"
 TEMPORAL_VARIABLE = "SOJOURN_TEMPORAL_ADDRESS"
 PUBLIC_VARIABLE = "SOJOURN_PUBLIC_URL"
 
+UNUSABLE_CHANNEL = "SJ453"
+"""The problem of a channel that can't be loaded as configured: those who load adapters report it."""
+
 PER = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 Role = Literal["author", "operator", "analyst", "privacy", "source"]

@@ -183,8 +183,8 @@ class Cohort:
             heapq.heappush(self.wakes, (state.wake, member))
 
     def _start_pending(self, only_records: bool = False) -> None:
-        """Start activities, so many of a kind at a time: what comes meanwhile goes with the next, so that batches grow under load.
-        Before continue-as-new only records are started: other commands can be issued again from their member's state."""
+        """Start activities, so many of a kind at a time: what comes meanwhile goes with the next, so that batches grow under
+        load. Before continue-as-new only records are started: other commands can be issued again from their member's state."""
         pending, self.pending, self.freed = self.pending, [], False
         if only_records:
             self.pending = [p for p in pending if p[1].kind != "record"]

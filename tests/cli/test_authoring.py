@@ -53,6 +53,16 @@ def test_all_problems_come_out_at_once(shop: Path) -> None:
     assert (machine.returncode, files) == (1, {"journeys/welcome.yaml", "journeys/policy.yaml"})
 
 
+def test_a_misspelt_adapter_is_told_by_validate_and_stops_up(shop: Path) -> None:
+    """An adapter that isn't there is a problem of the project, and `sojourn up` says so instead of starting it for ever."""
+    settings = shop / "sojourn.yaml"
+    settings.write_text(settings.read_text().replace("channels.file", "channels.flie"))
+    done = sojourn("validate", cwd=shop)
+    assert (1, True) == (done.returncode, "there is no module channels.flie" in done.stderr)
+    started = sojourn("up", "--port", "0", cwd=shop)
+    assert (2, True) == (started.returncode, "SJ453" in started.stderr)
+
+
 def test_a_secret_that_is_not_set_is_a_warning_for_validate(shop: Path) -> None:
     """Who checks journeys needs no production secrets; the variable is named."""
     settings = shop / "sojourn.yaml"
