@@ -1,4 +1,4 @@
-"""`kill -9` of the API in the middle of the work: what was acknowledged is there, the rest is sent again, nothing is there twice."""
+"""`kill -9` of the API in the middle of the work: what was acknowledged is there, the rest is sent again, and nothing twice."""
 
 from __future__ import annotations
 
