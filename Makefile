@@ -21,7 +21,7 @@ up: $(READY)
 	@$(BIN)/sojourn up
 
 test: $(READY)
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest
 
 check: lint test
 
