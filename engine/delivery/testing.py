@@ -91,7 +91,8 @@ class ChannelCases(ABC):
         return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields of Outgoing
 
     async def _send(self, stage: Stage, message: Outgoing) -> Receipt:
-        return await asyncio.wait_for(stage.channel.send(message), self.deadline)
+        async with asyncio.timeout(self.deadline):
+            return await stage.channel.send(message)
 
     async def test_answers(self) -> None:
         """Whatever the provider does is read by the rules for sending once, and never raises."""
@@ -176,7 +177,8 @@ class ChannelCases(ABC):
         async with self.stage("accepts") as stage:
             messages = [self.message(key=f"e{n}/s/0/0") for n in range(30)]
             messages[7] = replace(messages[7], to="\r\n")
-            answers = await asyncio.wait_for(stage.channel.send_many(messages), self.deadline)
+            async with asyncio.timeout(self.deadline):
+                answers = await stage.channel.send_many(messages)
             assert len(messages) == len(answers)
             accepted = [n for n, a in enumerate(answers) if isinstance(a, Receipt) and a.result is Result.ACCEPTED]
             assert set(range(30)) - {7} <= set(accepted), answers

@@ -3,13 +3,14 @@
     pending inputs ─▶ commit new members to a cohort ─▶ start or signal it ─▶ mark as relayed
 
 A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs
-whose number it has
-seen. Customers are divided into partitions; each is owned by one process at a time, so a cohort has at most one signal in flight.
+whose number it has seen. Customers are divided into partitions; each is owned by one process at a time, so a cohort has at most
+one signal in flight.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections import defaultdict
@@ -41,6 +42,9 @@ BATCH = 2_000
 SIGNALS_AT_ONCE = 16
 ADMISSION_SECONDS = 3_600
 LEASE_SECONDS = 6.0
+FINISH_SECONDS = 10.0
+"""How long a round under way may take after the stop before it is cut off; what it had not marked is relayed once more."""
+
 GATHER_SECONDS = 0.05
 """After a round that moved something: what comes meanwhile goes together, because each signal costs Temporal the same."""
 
@@ -60,14 +64,20 @@ class Relay:
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Relay whatever partitions this process can own until `stop` is set; then give the leases back."""
+        """Relay whatever partitions this process can own until `stop` is set: a round under way is finished, the leases are
+        given back."""
         heard = [asyncio.Event() for _ in range(self.partitions)]
-        tasks = [asyncio.create_task(self._partition(p, heard[p])) for p in range(self.partitions)]
-        tasks.append(asyncio.create_task(self._spread(heard)))
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        spreading = asyncio.create_task(self._spread(heard))
+        rounds = [asyncio.create_task(self._partition(p, heard[p], stop)) for p in range(self.partitions)]
+        try:
+            await stop.wait()
+            for event in heard:
+                event.set()
+            await asyncio.wait(rounds, timeout=FINISH_SECONDS)
+        finally:
+            for task in (spreading, *rounds):
+                task.cancel()
+            await asyncio.gather(spreading, *rounds, return_exceptions=True)
         async with transaction(self.database) as c:
             for p in range(self.partitions):
                 await store.drop_lease(c, self._name(p), self.owner)
@@ -87,29 +97,27 @@ class Relay:
                     event.set()
         finally:
             listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
 
-    async def _partition(self, partition: int, heard: asyncio.Event) -> None:
-        """Own the partition, relay, wait; whatever goes wrong is said and tried again."""
-        while True:
-            moved = 0
+    async def _partition(self, partition: int, heard: asyncio.Event, stop: asyncio.Event) -> None:
+        """Own the partition, relay, wait, until `stop`; whatever goes wrong is said and tried again."""
+        while not stop.is_set():
+            moved, pause = 0, 0.0
+            heard.clear()
             try:
-                heard.clear()
                 moved = await self.round(partition)
+                pause = GATHER_SECONDS if moved else 0.0
             except NothingDeployed:
                 pass  # nothing can be pending before the first deploy
             except (Unreachable, DBAPIError, OSError) as failed:
                 log.warning("relay %s: %s; trying again", partition, failed)
-                await asyncio.sleep(0.5)
+                pause = 0.5
             except Exception:
                 log.exception("relay %s failed; trying again", partition)
-                await asyncio.sleep(2)
-            if moved:
-                await asyncio.sleep(GATHER_SECONDS)
-            if moved < BATCH:
-                try:
-                    await asyncio.wait_for(heard.wait(), IDLE_SECONDS)
-                except TimeoutError:
-                    continue
+                pause = 2.0
+            await _set_within(stop, pause)
+            if moved < BATCH and not stop.is_set():
+                await _set_within(heard, IDLE_SECONDS)
 
     async def round(self, partition: int) -> int:
         """Relay one batch of a partition; how many inputs it saw, none where another process owns it.
@@ -191,6 +199,13 @@ class Relay:
                 await store.relayed(c, [r.id for r in inputs if r.enrollment_id in ended], "came after the end")
                 if live:
                     log.warning("cohort %s is over with %s live members: they go on in another", cohort, len(live))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for `event`, `seconds` at most. Not `wait_for`, which forgets a cancellation that comes together with the event."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def _rebuilding(c: Any, members: Sequence[int]) -> dict[int, list[Json]]:

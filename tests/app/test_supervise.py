@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,12 @@ def notes(data: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def names(data: Path) -> list[str]:
+    """The children that `run.json` names, in the order in which they are launched."""
+    noted = {pid: name for name, _, pid in (n.split() for n in notes(data))}
+    return [noted[pid] for pid in json.loads((data / "run.json").read_text())["children"]]
+
+
 def until(said: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until `said` holds."""
     give_up = time.monotonic() + seconds
@@ -117,6 +124,7 @@ def test_everything_starts_and_stops_in_order_and_goes_on_where_it_was(data: Pat
     first = start()
     until(lambda: len(notes(data)) == 2)
     running = find_running(data)
+    launched = names(data)
     assert running is not None
     assert 0o600 == (data / "run.json").stat().st_mode & 0o777
     assert (data / "migrated").read_text() == running.database_url
@@ -125,8 +133,9 @@ def test_everything_starts_and_stops_in_order_and_goes_on_where_it_was(data: Pat
     first.send_signal(signal.SIGINT)
     said, _ = first.communicate(timeout=60)
     assert 0 == first.returncode, said
+    assert ["worker", "api"] == launched
     told = [n.rpartition(" ")[0] for n in notes(data)]
-    assert ["api started", "worker started"] == sorted(told[:2])  # each says so itself, once its interpreter runs
+    assert {"api started", "worker started"} == set(told[:2])  # each says so itself, once its interpreter runs
     assert ["api stopped", "worker stopped"] == told[2:]
     assert running.temporal_address in said
     assert "hello from worker" in said
@@ -146,14 +155,16 @@ def test_a_child_that_dies_is_started_again(data: Path, start: Start, given: dic
     """A killed worker is named with its exit code and replaced, and the API runs on."""
     process = start(**given)
     until(lambda: len(notes(data)) == 2)
+    assert ["worker", "api"] == names(data)
     worker = next(n for n in notes(data) if n.startswith("worker"))
     os.kill(int(worker.split()[2]), signal.SIGKILL)
     until(lambda: len(notes(data)) == 3)
+    assert ["worker", "api"] == names(data)
     process.terminate()
     said, _ = process.communicate(timeout=60)
     assert "the worker died (exit code -9)" in said
     told = [n.rpartition(" ")[0] for n in notes(data)]
-    assert ["api started", "worker started"] == sorted(told[:2])
+    assert {"api started", "worker started"} == set(told[:2])
     assert ["worker started", "api stopped", "worker stopped"] == told[2:]
 
 
