@@ -55,10 +55,13 @@ class Timeline:
     sinks: Sequence[Sink]
     passages: Sequence[Passage]
 
-    async def play(self) -> None:
-        """Until nobody waits for anything any more, or every test's clock has ended."""
+    async def play(self, until: datetime | None = None) -> None:
+        """Until nobody waits for anything any more, or every test's clock has ended; with `until`, no further than that."""
         await self._settle()
         while upcoming := await self._upcoming():
+            if until is not None and min(upcoming) > until:
+                await self._move_to(until)
+                return
             await self._move_to(min(upcoming))
             await self._send_in(await self._now())
             await self._settle()
