@@ -25,7 +25,7 @@ from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
 from engine.settings.project import CohortSettings, RelaySettings, Settings
-from engine.store import enrollments
+from engine.store import parking
 from engine.store.database import fetch, transaction
 
 POLICY = """
@@ -225,7 +225,7 @@ class Running:
         """What `sojourn retry` does to everybody who is parked."""
         ids = [r.id for r in await self.query("select id from enrollments where status = 'parked'")]
         async with transaction(self.worker.core.database) as c:
-            return await enrollments.unpark(c, ids)
+            return await parking.unpark(c, ids)
 
     async def statuses(self) -> dict[str, int]:
         """Messages by status."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.store import audit
+from engine.store import audit, parking
 from engine.store import enrollments as store
 from engine.store.database import Connection, now
 
@@ -18,7 +18,7 @@ STOPPED = "stopped"
 async def retry(c: Connection, enrollments: Sequence[int], actor: str) -> list[int]:
     """Let the parked ones of `enrollments` go on with what failed; the ids that it concerned."""
     await store.lock_customers(c, enrollments)
-    going = await store.unpark(c, enrollments)
+    going = await parking.unpark(c, enrollments)
     await _done(c, actor, "retry", going)
     return sorted(going)
 

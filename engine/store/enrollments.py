@@ -248,46 +248,6 @@ async def try_again(c: Connection, ids: Sequence[int]) -> None:
     await append_inputs(c, [{"enrollment_id": i, "kind": "again", "at": at} for i in ids])
 
 
-async def explain(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Why live enrollments are about to be parked, in full: id, reason. It may hold what Temporal must not: `park` keeps it."""
-    if items:
-        await lock_rows(c, [i["id"] for i in items])
-        await run(
-            c,
-            "update enrollments set reason = r.reason from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text) "
-            "where enrollments.id = r.id and status = 'live'",
-            rows=rows(items),
-        )
-
-
-async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Park live enrollments with a reason: id, reason, step, state. Where `explain` has said more under the same reason,
-    that stays."""
-    if items:
-        await run(
-            c,
-            "update enrollments set status = 'parked', "
-            "reason = case when starts_with(enrollments.reason, r.reason) then enrollments.reason else r.reason "
-            "end, step = coalesce(r.step, enrollments.step), "
-            "state = coalesce(r.state, enrollments.state), wake_at = null "
-            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb) "
-            "where enrollments.id = r.id and status = 'live'",
-            rows=rows(items),
-        )
-
-
-async def unpark(c: Connection, ids: Sequence[int]) -> list[int]:
-    """Parked enrollments live again; each gets a `retry` input. The ids it concerned."""
-    found = await fetch(
-        c,
-        "update enrollments set status = 'live', reason = '' where id = any(cast(:ids as bigint[])) and status = 'parked' "
-        "returning id, sojourn_now() as at",
-        ids=list(ids),
-    )
-    await append_inputs(c, [{"enrollment_id": r.id, "kind": "retry", "at": r.at} for r in sorted(found, key=lambda r: r.id)])
-    return [r.id for r in found]
-
-
 async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Merge `vars` into enrollments: id, vars."""
     if items:

@@ -23,7 +23,7 @@ from engine.delivery.acts import Acting
 from engine.delivery.deliver import Delivery
 from engine.delivery.deployment import Deployments
 from engine.delivery.evaluate import Evaluation
-from engine.store import enrollments
+from engine.store import enrollments, parking
 from engine.store.database import Database, now, transaction
 
 HEARTBEAT_SECONDS = 0.7
@@ -76,7 +76,8 @@ class Activities:
 
     @activity.defn(name="record")
     async def record(self, batch: Json) -> list[Json]:
-        """Write ends and parkings into the store. Ends close what lasted while the enrollment ran, in the same transaction."""
+        """Write ends and parkings into the store. Ends close what lasted while the enrollment ran, in the same transaction. What
+        comes a second time, after a retry, parks nobody again: it is told by the highest input that the parked state had seen."""
         plan, members = await self._unpack(batch)
         async with _beating(), transaction(self.database) as c:
             await enrollments.lock_customers(c, [m for m, _, _ in members])
@@ -89,11 +90,12 @@ class Activities:
                     "reason": c_.reason,
                     "step": getattr(plan.ops[c_.op], "step", None) if c_.op < len(plan.ops) else None,
                     "state": None if state is None else compact.encode_state(state),
+                    "seq": None if state is None else state.seq,
                 }
                 for m, c_, state in members
                 if c_.status == "parked"
             ]
-            await enrollments.park(c, parked)
+            await parking.park(c, parked)
             await enrollments.tell_relay(c)
         return []
 
@@ -104,7 +106,7 @@ class Activities:
         told = [(m, o.reason) for m, o in answers if o.kind == "park"]
         if told:
             async with transaction(self.database) as c:
-                await enrollments.explain(c, [{"id": m, "reason": reason} for m, reason in told])
+                await parking.explain(c, [{"id": m, "reason": reason} for m, reason in told])
         return [[m, compact.encode_outcome(_without_words(o))] for m, o in answers]
 
     async def _unpack(self, batch: Json) -> tuple[Plan, list[tuple[int, Command, State | None]]]:

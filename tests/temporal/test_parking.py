@@ -1,0 +1,83 @@
+"""Parking on the real engine: what a member comes back with, and that an activity which runs twice parks nobody twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio import activity
+
+from engine.core.wire import Json
+from engine.temporal.activities import Activities
+from tests.harness import HELLO, Running, running, write_project
+
+BROKEN = {"templates/email/hello.txt": HELLO.replace("Hi", "Hi {{ 2 ** (customer.first_name | length) }}")}
+
+TOO_LONG = "A" * 9999
+"""A first name on which BROKEN breaks."""
+
+ONE = """
+journey: one
+tier: lifecycle
+enter: {event: signed_up, again: never}
+steps:
+  - send: email
+    id: only
+    template: hello
+    topic: news
+  - wait_for: confirmed
+    id: confirm
+    timeout: 30d
+"""
+
+
+async def mend(sojourn: Running) -> list[int]:
+    """Deploy a template that works, and retry everybody who is parked."""
+    write_project(sojourn.folder, {"templates/email/hello.txt": HELLO})
+    await sojourn.deploy()
+    return await sojourn.unpark()
+
+
+async def is_parked(sojourn: Running) -> None:
+    """Wait until somebody is parked."""
+
+    async def parked() -> bool:
+        return bool(await sojourn.query("select 1 from enrollments where status = 'parked'"))
+
+    await sojourn.until(parked)
+
+
+async def test_a_parking_that_is_recorded_again_after_the_retry_parks_nobody(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`record` commits, its answer is lost, an operator retries, Temporal runs it again: the member goes on, and its next
+    parking counts as ever."""
+    recorded: list[Json] = []
+    original = Activities.record
+
+    async with running(
+        write_project(tmp_path, {"journeys/one.yaml": ONE, **BROKEN}), database_url, temporal_address, task_queue_prefix
+    ) as sojourn:
+        await sojourn.pause()
+
+        @activity.defn(name="record")
+        async def record(self: Activities, batch: Json) -> list[Json]:
+            answer = await original(self, batch)
+            recorded.append(batch)
+            if len(recorded) == 1:
+                assert [1] == await mend(sojourn)
+                raise RuntimeError("the answer is lost")
+            return answer
+
+        monkeypatch.setattr(Activities, "record", record)
+        sojourn.resume()
+        ada = await sojourn.identify("ada", first_name=TOO_LONG)
+        await sojourn.track("ada", "signed_up")
+        await sojourn.until(lambda: len(recorded) == 2)
+        assert recorded[0] == recorded[1]
+        assert [("one", "live", "")] == await sojourn.ends()
+        await sojourn.waiting_in("confirm")
+        assert 1 == len(sojourn.email.to(ada))
+        await sojourn.track("ada", "confirmed")
+        await sojourn.settled()
+        assert [("one", "ended", "completed")] == await sojourn.ends()
