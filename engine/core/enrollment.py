@@ -78,7 +78,7 @@ class State:
     visit: rounds of `repeat` so far, so that (step, visit) is never used twice · attempt: index into a Send's channels ·
     seq: highest input seen · event: input that ended the last wait (0: none) · taken: inputs that waits have used up ·
     loops: (operation, rounds done) of the repeats it is inside · held: inputs that came while a command was in flight, and
-    those that occurred after a `wake` that hasn't been handled yet · confirm: the command in flight confirms a timeout ·
+    some of those that came while none was (`interpreter.HELD`) · confirm: the command in flight confirms a timeout ·
     again: at `wake` the same command is issued again (it was deferred) · deadline: of the WaitFor whose timeout is being
     confirmed. Before its Begin a state is `State()`, recognised by `at` None."""
 

@@ -122,7 +122,15 @@ def _open(state: State) -> bool:
     return state.status == "waiting" and state.at is not None and not state.again
 
 
+HELD = 32
+"""Events that a state keeps while no command is in flight: parked, deferred or overdue, possibly for months."""
+
+
 def _hold(state: State, given: Input) -> Step:
+    """Keep `given` until the state is open. All of them while a command is in flight: its answer may have been worked out before
+    they came. Else some are enough: whatever asks the store next is asked after it took them in, and finds every one there."""
+    if state.status != "running" and len(state.held) >= HELD:
+        return state, ()
     return replace(state, held=(*state.held, given)), ()
 
 

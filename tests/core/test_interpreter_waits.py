@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
+from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Input
+from engine.core.interpreter import HELD
 from engine.core.plan import Act, Send
 from tests.core.passage import NOON, Passage, after, wait, wait_for
 
@@ -147,6 +150,28 @@ def test_an_event_kept_while_parked_acts_after_the_retry() -> None:
     member = Passage(wait_for(1, on_timeout=2), WON, LOST).begin().answer("park", reason="expression broken")
     member.event(5, after(days=1), (0, 0)).give(Input(6, after(days=2), "retry")).answer("sleep", until=DEADLINE)
     assert Command("act", 1, 0, 0, after(days=1), event=5) == member.ask
+
+
+def test_a_parked_member_does_not_grow_with_what_happens_meanwhile() -> None:
+    """Of a thousand events it keeps a few; the retry asks the store, which knows them all, and any of them can be the answer."""
+    member = Passage(wait_for(1, on_timeout=2), WON, LOST).begin().answer("park", reason="expression broken")
+    for seq in range(2, 1002):
+        member.event(seq, after(minutes=seq), (0, 0))
+    assert ("parked", HELD, 1001) == (member.state.status, len(member.state.held), member.state.seq)
+    assert len(json.dumps(encode_state(member.state))) < 50 * HELD
+    member.give(Input(1002, after(days=2), "retry")).answer("took", seq=900, at=after(minutes=900), choice=0)
+    assert Command("act", 1, 0, 0, after(minutes=900), event=900) == member.ask
+
+
+def test_a_deferred_send_does_not_grow_either_and_one_in_flight_keeps_everything() -> None:
+    """What comes during a deferral is in the store before the wait behind it asks; what comes during a command may be too late
+    for its answer."""
+    member = Passage(Send("hello", ("email",), "t", "lifecycle"), wait_for(2, on_timeout=3), WON, LOST).begin()
+    for seq in range(2, 102):
+        member.event(seq, after(seconds=seq), (1, 0))
+    assert 100 == len(member.state.held)
+    member.answer("again", until=after(hours=1)).event(102, after(minutes=30), (1, 0))
+    assert (100, 102) == (len(member.state.held), member.state.seq)
 
 
 def test_an_event_before_begin_is_kept() -> None:

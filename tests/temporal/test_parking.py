@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio import activity
 
+from engine.core import interpreter
 from engine.core.wire import Json
 from engine.temporal.activities import Activities
 from tests.harness import HELLO, Running, running, write_project
@@ -27,6 +28,28 @@ steps:
     topic: news
   - wait_for: confirmed
     id: confirm
+    timeout: 30d
+"""
+
+
+MANY = """
+journey: many
+tier: lifecycle
+enter: {event: signed_up, again: never}
+steps:
+  - send: email
+    id: only
+    template: hello
+    topic: news
+  - wait_for: confirmed
+    id: confirm
+    timeout: 30d
+    since: step
+  - wait_for: {event: pinged, where: event.number == 9}
+    id: ping
+    timeout: 30d
+  - wait_for: {event: pinged, where: event.number == 1}
+    id: another
     timeout: 30d
 """
 
@@ -81,3 +104,27 @@ async def test_a_parking_that_is_recorded_again_after_the_retry_parks_nobody(
         await sojourn.track("ada", "confirmed")
         await sojourn.settled()
         assert [("one", "ended", "completed")] == await sojourn.ends()
+
+
+async def test_what_happens_to_a_parked_member_is_found_in_the_store_after_the_retry(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that keeps two events at the most loses none of those that came while it was parked: each wait finds its own,
+    except the one that looks only forward."""
+    monkeypatch.setattr(interpreter, "HELD", 2)
+    folder = write_project(tmp_path, {"journeys/many.yaml": MANY, **BROKEN})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.identify("ada", first_name=TOO_LONG)
+        await sojourn.track("ada", "signed_up")
+        await is_parked(sojourn)
+        for number in (1, 1, 1, 9):
+            await sojourn.track("ada", "pinged", number=number)
+        await sojourn.track("ada", "confirmed")
+        await sojourn.relayed()
+        await mend(sojourn)
+        await sojourn.waiting_in("confirm")
+        await sojourn.track("ada", "confirmed")
+        await sojourn.settled()
+        inputs = await sojourn.query("select seq, kind from inputs order by seq")
+        assert ["begin", *["event"] * 5, "retry", "event"] == [r.kind for r in inputs]
+        assert [("many", "ended", "completed")] == await sojourn.ends()
