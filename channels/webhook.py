@@ -20,8 +20,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from channels.guard import Guarded, is_loopback, is_private
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result, clean_text, message_json, too_big, without
+from engine.delivery.guard import Guarded, is_loopback, is_private
 
 MAX_ANSWER = 65_536
 """Bytes of a provider's answer that are read."""

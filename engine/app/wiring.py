@@ -15,6 +15,7 @@ from engine.delivery.channel import Channel, load_channel
 from engine.delivery.deliver import Delivery
 from engine.delivery.deployment import Deployments
 from engine.delivery.evaluate import Evaluation
+from engine.delivery.guard import Outward
 from engine.delivery.links import Links, load_links
 from engine.delivery.pacing import Pace
 from engine.intake.door import Intake
@@ -29,6 +30,9 @@ from engine.temporal.worker import Workers
 
 WORKER_POOL, API_POOL = 24, 16
 """Connections to PostgreSQL per process at the most; its default allows 100 in all."""
+
+CALL_CONNECTIONS = 100
+"""Connections to one host that the journeys' calls have open at the most, per worker process."""
 
 
 @dataclass(slots=True)
@@ -114,7 +118,11 @@ async def open_worker(
     lease_seconds: float = 15.0,
 ) -> AsyncIterator[Worker]:
     """A worker process, wired. `channels` may be given instead of loaded (tests, benches)."""
-    async with open_core(settings, url, pool=WORKER_POOL) as core, httpx.AsyncClient() as http:
+    outward = Outward(CALL_CONNECTIONS, settings.calls.allow_private, "`calls: {allow_private: true}` in sojourn.yaml")
+    async with (
+        open_core(settings, url, pool=WORKER_POOL) as core,
+        httpx.AsyncClient(transport=outward, trust_env=False) as http,
+    ):
         loaded = dict(channels) if channels is not None else load_channels(settings)
         key = settings.encryption.key.get_secret_value() if settings.encryption.key else ""
         if key and settings.encryption.previous:

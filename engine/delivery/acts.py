@@ -24,8 +24,8 @@ from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Act, Plan
 from engine.core.wire import Json, digest
-from engine.delivery.addresses import Forbidden, check_public
 from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.guard import Forbidden
 from engine.delivery.people import People
 from engine.store import enrollments, tasks
 from engine.store.database import Database, now, transaction
@@ -69,14 +69,13 @@ class _Asked:
 
 @dataclass(slots=True)
 class Acting:
-    """Acts for one process. `allow_private_calls`: `call` may reach private addresses (settings, off by default)."""
+    """Acts for one process. `http` makes the calls, and goes only where the settings let it (`guard.Outward`)."""
 
     database: Database
     deployments: Deployments
     door: Door
     clock: LogicalClock
     http: httpx.AsyncClient
-    allow_private_calls: bool = False
 
     async def act(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
         """One outcome per member, in order; what goes wrong for one is that one's."""
@@ -150,8 +149,6 @@ class Acting:
         headers = {str(k): str(v) for k, v in (f.get("headers") or {}).items()}
         try:
             timeout = parse_duration(str(f.get("timeout") or "10s")).seconds
-            if not self.allow_private_calls:
-                await check_public(str(f["url"]))
             response = await self.http.request(
                 str(f["method"]),
                 str(f["url"]),

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from engine.settings.document import Document
 from engine.settings.interpolation import interpolate
 from engine.settings.problems import Problem, errors, in_order
-from engine.settings.shape import Number, Shape, Whole, validate
+from engine.settings.shape import Number, Shape, Whole, YesNo, validate
 from engine.settings.written_secrets import written_secrets
 from engine.settings.yaml import read_file
 
@@ -139,6 +139,12 @@ class RelaySettings(Shape):
     partitions: Annotated[Whole, Field(ge=1, le=256)] = 1
 
 
+class CallSettings(Shape):
+    """`allow_private`: the step `call` may reach private addresses and this machine."""
+
+    allow_private: YesNo = False
+
+
 class EncryptionSettings(Shape):
     """`key` encrypts what goes to Temporal (None: nothing is encrypted); what `previous` keys wrote stays readable."""
 
@@ -158,6 +164,7 @@ class Settings(Shape):
     temporal: TemporalSettings = TemporalSettings()
     cohort: CohortSettings = CohortSettings()
     relay: RelaySettings = RelaySettings()
+    calls: CallSettings = CallSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     time_scale: Annotated[Number, Field(ge=1, le=1_000_000)] = 1.0
 

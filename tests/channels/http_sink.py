@@ -37,10 +37,8 @@ async def sink(reply: bytes | Answer) -> AsyncIterator[Sink]:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-                )
-                told.arrived.append(head + await reader.readexactly(length))
+                lengths = [int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length")]
+                told.arrived.append(head + await reader.readexactly(sum(lengths)))
                 if callable(reply):
                     await reply(reader, writer)
                     return

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from channels.guard import Guarded, is_loopback, is_private
 from channels.webhook import Settings, Webhook, retry_after, signature
 from engine.delivery.channel import ChannelError, Content, Receipt, Result, load_channel
+from engine.delivery.guard import Guarded, is_loopback, is_private
 from engine.delivery.testing import Behaviour, ChannelCases, Stage
 from tests.channels.http_sink import Answer, answer, break_off, free_port, hang, sink
 

@@ -134,7 +134,7 @@ def test_loading_changes_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nowhere_at_all.sms", "no module nowhere_at_all.sms"),
         ("nowhere_at_all", "no module nowhere_at_all"),
         ("channels.smtp.HARD_BOUNCE", "no module"),
-        ("channels.guard", "no module channels.guard with"),
+        ("channels.mime", "no module channels.mime with"),
         ("json.dumps", "gave a str"),
     ],
 )

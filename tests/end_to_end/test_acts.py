@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from engine.core.enrollment import Command
 from engine.core.plan import Act
 from engine.store import tasks
 from engine.store.database import transaction
-from tests.channels.http_sink import answer, sink
 from tests.harness import TRACKING, running, utc, write_project
 
 ENTER = """
@@ -64,67 +61,6 @@ async def test_once_per_makes_one_task_for_each_value(
             await sojourn.track(f"user{i}", "signed_up")
         await sojourn.settled()
         assert 2 == len(await sojourn.query("select 1 from tasks"))
-
-
-async def test_a_call_carries_its_key_and_its_answer_comes_back(
-    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
-) -> None:
-    """A call sends the step's key and its JSON; what it answers is in `vars` for the steps behind it."""
-    async with sink(answer(200, b'{"owner": "Grace"}', "Content-Type: application/json")) as desk:
-        steps = f"""
-  - call: POST http://127.0.0.1:{desk.port}/tickets
-    id: ticket
-    json: {{name: "{{{{ customer.first_name }}}}"}}
-    into: vars.ticket
-  - task: desk
-    title: "{{{{ vars.ticket.owner }}}}"
-"""
-        folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", steps)})
-        async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
-            sojourn.worker.workers.activities.acting.allow_private_calls = True
-            await sojourn.identify("ada")
-            await sojourn.track("ada", "signed_up")
-            await sojourn.settled()
-            assert ["Grace"] == [r.title for r in await sojourn.query("select title from tasks")]
-        (request,) = desk.arrived
-        assert b"idempotency-key: 1/ticket/0/0" in request.lower()
-        assert request.endswith(b'{"name":"Ada"}')
-
-
-async def test_a_call_to_a_private_address_is_refused(
-    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
-) -> None:
-    """Unless the settings allow it, a call never reaches this machine or its network: the member is parked, nothing is called."""
-    async with sink(answer(200)) as desk:
-        steps = f"  - call: GET http://127.0.0.1:{desk.port}/\n    id: inside\n"
-        folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", steps)})
-        async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
-            await sojourn.identify("ada")
-            await sojourn.track("ada", "signed_up")
-
-            async def parked() -> bool:
-                return [("call", "parked")] == [e[:2] for e in await sojourn.ends()]
-
-            await sojourn.until(parked)
-            assert (await sojourn.ends())[0][2].startswith("call: ")
-        assert 0 == desk.connections
-
-
-@pytest.mark.parametrize(("on_error", "end", "tasks"), [("skip", "completed", 1), ("exit", "call_failed", 0)])
-async def test_on_error_skips_or_leaves(
-    on_error: str, end: str, tasks: int, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
-) -> None:
-    """A call that fails is passed over with `skip` and ends the enrollment with `exit`."""
-    async with sink(answer(500)) as desk:
-        steps = f"  - call: GET http://127.0.0.1:{desk.port}/\n    on_error: {on_error}\n  - task: after\n    title: After\n"
-        folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", steps)})
-        async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
-            sojourn.worker.workers.activities.acting.allow_private_calls = True
-            await sojourn.identify("ada")
-            await sojourn.track("ada", "signed_up")
-            await sojourn.settled()
-            assert [("call", "ended", end)] == await sojourn.ends()
-            assert tasks == len(await sojourn.query("select 1 from tasks"))
 
 
 async def test_emit_enrolls_elsewhere_and_start_enrolls_here(
@@ -300,25 +236,3 @@ async def test_an_act_that_comes_after_the_exit_leaves_no_task_behind(
         ((_, outcome),) = await acting.act(plan, [(member, Command("act", op, 0, 0, utc("2026-03-02 10:00")))])
         assert "next" == outcome.kind
         assert [] == list(await sojourn.query("select 1 from tasks"))
-
-
-async def test_an_act_that_fails_for_one_of_three_parks_that_one(
-    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
-) -> None:
-    """A call whose URL is none for one customer parks that one; the others' calls are made."""
-    async with sink(answer(200)) as desk:
-        steps = '  - call: "POST {{ customer.country }}"\n    json: {a: 1}\n'
-        folder = write_project(tmp_path, {"journeys/call.yaml": journey("call", steps)})
-        async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
-            sojourn.worker.workers.activities.acting.allow_private_calls = True
-            url = f"http://127.0.0.1:{desk.port}/"
-            for user, country in (("ada", url), ("bob", "http://nowhere:port/"), ("cyd", url)):
-                await sojourn.identify(user, country=country)
-            await sojourn.accept([sojourn.event(u, "signed_up") for u in ("ada", "bob", "cyd")])
-
-            async def all_told() -> bool:
-                return ["ended", "parked", "ended"] == [e[1] for e in await sojourn.ends()]
-
-            await sojourn.until(all_told)
-            assert (await sojourn.ends())[1][2].startswith("call: ")
-        assert 2 == len(desk.arrived)

@@ -200,7 +200,7 @@ async def _answering_calls(worker: Worker, played: Timeline) -> AsyncIterator[No
 
     acting = worker.workers.activities.acting
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        acting.http, acting.allow_private_calls = http, True
+        acting.http = http
         yield
 
 

@@ -1,0 +1,106 @@
+"""Where a journey's calls may go: whatever the URL says, in whatever way it says it. Webhooks' own rules are tested with them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from engine.delivery import guard
+from engine.delivery.guard import Forbidden, Outward
+from tests.channels.http_sink import Sink, answer, free_port, hang, sink
+
+
+@pytest_asyncio.fixture
+async def desk() -> AsyncIterator[Sink]:
+    """A server on this machine."""
+    async with sink(answer(200)) as told:
+        yield told
+
+
+def outward(allow_private: bool = False, connections: int = 4) -> httpx.AsyncClient:
+    """A client as the worker has it."""
+    return httpx.AsyncClient(transport=Outward(connections, allow_private, "`the setting`"), trust_env=False, timeout=2.0)
+
+
+def lead(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Every name leads to all of `addresses`."""
+
+    async def found(host: object, port: object, **_: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]", "0.0.0.0", "168.63.129.16"]
+)
+async def test_an_address_inside_is_refused_as_written(host: str) -> None:
+    """Loopback too, which an engineer's webhook may use and an author's call may not; the words name address and setting."""
+    async with outward() as client:
+        with pytest.raises(Forbidden, match=r"private address .* `the setting` permits it"):
+            await client.get(f"http://{host}:{free_port()}/")
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1"])
+async def test_other_ways_to_write_this_machine_are_refused(host: str, desk: Sink) -> None:
+    """What the system's resolver makes of a host is judged, not how it looks."""
+    async with outward() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://{host}:{desk.port}/")
+    assert 0 == desk.connections
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com/", "file:///etc/passwd", "example.com/x", "http:///x"])
+async def test_what_is_no_web_address_is_refused(url: str) -> None:
+    """Only http and https, with a host."""
+    async with outward() as client:
+        with pytest.raises((Forbidden, httpx.InvalidURL)):
+            await client.get(url)
+
+
+async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with several addresses must lead outside with all of them."""
+    lead(monkeypatch, "93.184.216.34", "10.1.2.3")
+    async with outward() as client:
+        with pytest.raises(Forbidden, match=r"10\.1\.2\.3"):
+            await client.get("http://mixed.example/")
+
+
+async def test_where_it_is_allowed_names_and_addresses_lead_inside(monkeypatch: pytest.MonkeyPatch, desk: Sink) -> None:
+    """With the setting, a call reaches this machine: under the host that was written, over one connection to each host."""
+    lead(monkeypatch, "127.0.0.1")
+    async with outward(allow_private=True) as client:
+        for host in ("one.example", "one.example", "other.example", "127.0.0.1"):
+            assert 200 == (await client.get(f"http://{host}:{desk.port}/path?q=1")).status_code
+    heads = [request.split(b"\r\n")[:2] for request in desk.arrived]
+    assert [b"GET /path?q=1 HTTP/1.1"] * 4 == [line for line, _ in heads]
+    hosts = [f"Host: {h}:{desk.port}".encode() for h in ("one.example", "one.example", "other.example", "127.0.0.1")]
+    assert hosts == [host for _, host in heads]
+    assert 3 == desk.connections
+
+
+async def test_hosts_that_were_not_called_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch, desk: Sink) -> None:
+    """However many hosts journeys name, connections are kept to a few; one that is called again is connected to again."""
+    monkeypatch.setattr(guard, "ORIGINS", 2)
+    lead(monkeypatch, "127.0.0.1")
+    async with outward(allow_private=True) as client:
+        for host in ("a", "b", "a", "c", "a", "b"):
+            await client.get(f"http://{host}.example:{desk.port}/")
+    assert 4 == desk.connections, "a, b and c once each, and b again, which c had put out"
+
+
+async def test_who_gets_no_connection_in_time_is_told_so() -> None:
+    """Behind a server that never answers a call waits for a connection no longer than its own timeout."""
+    async with sink(hang) as slow, outward(allow_private=True, connections=1) as client:
+        url = f"http://127.0.0.1:{slow.port}/"
+        first = asyncio.ensure_future(client.get(url, timeout=1.0))
+        await asyncio.sleep(0)
+        with pytest.raises(httpx.PoolTimeout):
+            await client.get(url, timeout=0.1)
+        with pytest.raises(httpx.ReadTimeout):
+            await first
