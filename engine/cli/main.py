@@ -114,6 +114,7 @@ def _tell(error: Exception) -> int:
     from engine.store.clock import ScaleChanged
     from engine.store.schema import SchemaError
     from engine.temporal.client import Unreachable
+    from engine.temporal.codec import CodecError
 
     match error:
         case AuthoringError() | SettingsError():
@@ -122,7 +123,7 @@ def _tell(error: Exception) -> int:
         case NothingDeployed():
             say(str(error))
             return Code.NO
-        case ChannelError() | ScaleChanged():
+        case ChannelError() | ScaleChanged() | CodecError():
             say(str(error))
             return Code.USAGE
         case SchemaError() | ServerError() | Unreachable():

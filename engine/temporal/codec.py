@@ -17,16 +17,18 @@ from temporalio.converter import PayloadCodec
 
 ENCODING = b"binary/encrypted"
 
+UNNAMED = "1"
+"""The id of a key that was given none."""
+
 
 class CodecError(Exception):
     """A payload can't be read or a key isn't one; the message names the key id and what to set."""
 
 
 def parse_keys(text: str) -> list[tuple[str, bytes]]:
-    """Keys from `SOJOURN_ENCRYPTION_KEY`: "id:base64" items separated by commas, the first one writes. A lone base64 key has
-    id "1".
-    Each is 32 bytes. Raises CodecError."""
-    keys = []
+    """Keys from `SOJOURN_ENCRYPTION_KEY`: "id:base64" items separated by commas, the first one writes. A base64 key without an
+    id has id "1". Each is 32 bytes. Raises CodecError, also where two different keys have one id: a payload names only that."""
+    keys: dict[str, bytes] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, encoded = item.rpartition(":")
         try:
@@ -35,8 +37,13 @@ def parse_keys(text: str) -> list[tuple[str, bytes]]:
             raise CodecError("an encryption key is not base64: make one with `openssl rand -base64 32`") from wrong
         if len(raw) != 32:
             raise CodecError(f"an encryption key has {len(raw)} bytes, AES-256 takes 32: make one with `openssl rand -base64 32`")
-        keys.append((name or "1", raw))
-    return keys
+        name = name or UNNAMED
+        if keys.setdefault(name, raw) != raw:
+            raise CodecError(
+                f"two encryption keys have the id {name!r}, which is also what a key without one is called: write the new key as "
+                "`id:key`, such as 2026b:…, and leave the id of the old one as it is"
+            )
+    return list(keys.items())
 
 
 class AesGcmCodec(PayloadCodec):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import signal
 import subprocess
 import sys
@@ -80,3 +82,14 @@ def test_a_worker_refuses_a_schema_it_does_not_know(tmp_path: Path, database_url
         c.execute("update alembic_version set version_num = '9999'")
     done = sojourn("worker", cwd=tmp_path, SOJOURN_DATABASE_URL=database_url, SOJOURN_TEMPORAL_ADDRESS=temporal_address)
     assert (done.returncode, "which this version doesn't know" in done.stderr) == (3, True)
+
+
+def test_a_worker_refuses_two_encryption_keys_of_one_id(tmp_path: Path, database_url: str, temporal_address: str) -> None:
+    """One line says how to mend it, without showing a key."""
+    (tmp_path / "sojourn.yaml").write_text('encryption: {key: "${NEW}", previous: ["${OLD}"]}\n')
+    new, old = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    servers = {"SOJOURN_DATABASE_URL": database_url, "SOJOURN_TEMPORAL_ADDRESS": temporal_address}
+    done = sojourn("worker", cwd=tmp_path, NEW=new, OLD=old, **servers)
+    assert (done.returncode, 1) == (2, len(done.stderr.strip().splitlines()))
+    assert "write the new key as `id:key`" in done.stderr
+    assert not any(k in done.stderr for k in (new, old))

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 
-from engine.settings.project import EncryptionSettings
+from engine.app.wiring import open_worker
+from engine.settings.project import EncryptionSettings, Settings
 from engine.temporal.client import converter
 from engine.temporal.codec import ENCODING, AesGcmCodec, CodecError, parse_keys
 from tests.harness import running, write_project
@@ -96,6 +97,25 @@ def test_what_is_no_key_is_refused(text: str, match: str) -> None:
     """A key that isn't 32 bytes of base64 is refused with how to make one."""
     with pytest.raises(CodecError, match=match):
         parse_keys(text)
+
+
+def test_two_keys_of_one_id_are_refused() -> None:
+    """A payload names its key by id alone, so two keys without one can't be told apart: the error says what to write. Naming the
+    new one is enough, and the same key twice is one."""
+    old, new = key(), key()
+    for text in (f"{new},{old}", f"1:{new},{old}", f"a:{new},b:{old},a:{old}"):
+        with pytest.raises(CodecError, match=r"two encryption keys have the id '[1a]'.*write the new key as `id:key`"):
+            parse_keys(text)
+    assert ["2026b", "1"] == [name for name, _ in parse_keys(f"2026b:{new},{old}")]
+    assert parse_keys(old) == parse_keys(f"{old},1:{old}")
+
+
+async def test_a_worker_with_two_keys_of_one_id_does_not_start(database_url: str, temporal_address: str) -> None:
+    """Also where one of them stands under `previous`."""
+    encryption = EncryptionSettings(key=SecretStr(key()), previous=[SecretStr(key())])
+    with pytest.raises(CodecError, match="two encryption keys"):
+        async with open_worker(Settings(encryption=encryption), database_url, temporal_address, channels={}):
+            raise AssertionError("it started")
 
 
 async def test_no_payload_in_temporals_history_is_readable(
