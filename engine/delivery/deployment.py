@@ -252,7 +252,8 @@ class Deployments:
         self._watched: tuple[int, frozenset[str]] = (0, frozenset())
 
     async def current(self, c: Connection) -> Deployment:
-        """The deployment in force as this transaction sees it. Raises NothingDeployed."""
+        """The deployment in force as this transaction sees it, and with it every plan that somebody is inside of: once for each
+        deployment, because whoever enters later enters a plan of it. Raises NothingDeployed."""
         found = await fetch(c, "select max(id) from deployments")
         newest = found[0][0]
         if newest is None:
@@ -278,7 +279,7 @@ class Deployments:
         return [self._plans[h] for h in wanted if h in self._plans]
 
     def cares(self, event: str) -> bool:
-        """Whether any plan that this process knows looks at `event`: the deployed ones and those of everyone it met inside."""
+        """Whether any plan looks at `event`: a deployed one, or an older one that somebody is inside of (see `current`)."""
         if self._watched[0] != len(self._plans):
             names = frozenset(n for p in self._plans.values() for n in p.events())
             self._watched = (len(self._plans), names)
@@ -298,7 +299,8 @@ class Deployments:
         row = await store.newest(c)
         assert row is not None
         bodies = await store.documents(c, [row.policy, row.tracking, row.segments, row.templates])
-        await self._load_plans(c, [h for h in row.plans.values() if h not in self._plans])
+        needed = {*row.plans.values(), *await store.needed_plans(c)}
+        await self._load_plans(c, sorted(h for h in needed if h not in self._plans))
         templates = {(b["channel"], b["name"]): template_from_json(b) for b in bodies[row.templates]}
         return Deployment(
             id=row.id,

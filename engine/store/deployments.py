@@ -73,11 +73,16 @@ async def newest(c: Connection) -> Row[Any] | None:
 
 
 async def needed_plans(c: Connection) -> list[str]:
-    """Hashes of the plans that a worker must be able to run: the deployed ones and those of everyone still inside."""
+    """Hashes of the plans that somebody may be inside of: the deployed ones, those of everyone still inside, and those of the
+    deployment before, by which somebody may be entering at this moment. Those inside are found by their cohorts, of which there
+    are five hundred times fewer than enrollments."""
     found = await fetch(
         c,
-        "select distinct plan from enrollments where status <> 'ended' union select plan from journeys "
-        "union select plan from cohorts where open",
+        "select plan from cohorts where open union select k.plan from cohorts k "
+        "where exists (select 1 from enrollments e where e.cohort_id = k.id and e.status <> 'ended') "
+        "union select plan from enrollments where cohort_id is null and status <> 'ended' "
+        "union select plan from journeys "
+        "union select p.value from (select plans from deployments order by id desc limit 2) d, jsonb_each_text(d.plans) p",
     )
     return [r[0] for r in found]
 
