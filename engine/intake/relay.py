@@ -3,8 +3,9 @@
     pending inputs ─▶ commit new members to a cohort ─▶ start or signal it ─▶ mark as relayed
 
 A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs
-whose number it has seen. Customers are divided into partitions; each is owned by one process at a time, so a cohort has at most
-one signal in flight.
+whose number it has seen. Customers are divided into lanes, and these into partitions; each lane is owned by one process at a
+time, whatever number of partitions that process has been told. So the order per customer holds, and a cohort has at most one
+signal in flight (one from each of its partitions, where their number has grown since it was opened).
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ class Relay:
                 task.cancel()
             await asyncio.gather(spreading, *rounds, return_exceptions=True)
         async with transaction(self.database) as c:
-            for p in range(self.partitions):
-                await store.drop_lease(c, self._name(p), self.owner)
+            await store.drop_lanes(c, range(LANES), self.owner)
 
     def _name(self, partition: int) -> str:
+        """What the cohorts that a partition opens belong to: nobody else admits to them."""
         return f"relay/{partition}/{self.partitions}"
 
     async def _spread(self, heard: Sequence[asyncio.Event]) -> None:
@@ -120,13 +121,16 @@ class Relay:
                 await _set_within(heard, IDLE_SECONDS)
 
     async def round(self, partition: int) -> int:
-        """Relay one batch of a partition; how many inputs it saw, none where another process owns it.
+        """Relay one batch of a partition; how many inputs it saw, none where another process owns any of its lanes.
 
-        The lease is taken in the transaction that places enrollments: two processes, one of which was slow enough to lose its
-        lease, can't give the same enrollment two cohorts."""
+        The leases are taken in the transaction that places enrollments: two processes, one of which was slow enough to lose its
+        leases, can't give the same enrollment two cohorts."""
         lanes = [lane for lane in range(LANES) if lane % self.partitions == partition]
         async with transaction(self.database) as c:
-            if not await store.take_lease(c, self._name(partition), self.owner, LEASE_SECONDS):
+            taken = await store.take_lanes(c, lanes, self.owner, LEASE_SECONDS)
+            if taken < len(lanes):
+                if taken:  # all or none: two owners of a half each would wait for each other
+                    await store.drop_lanes(c, lanes, self.owner)
                 return 0
             deployment = await self.deployments.current(c)
             pending = await store.pending(c, lanes, BATCH)

@@ -155,20 +155,28 @@ async def inputs_of(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]
     )
 
 
-async def take_lease(c: Connection, name: str, owner: str, seconds: float) -> bool:
-    """Take or keep the lease `name` for `seconds` of real time; False while another owner has it."""
+async def take_lanes(c: Connection, lanes: Sequence[int], owner: str, seconds: float) -> int:
+    """Take or keep a lease on each of these lanes for `seconds` of real time; how many `owner` has now. Another one keeps what it
+    has, however it divides the lanes. The rows stay locked until the transaction ends."""
     found = await fetch(
         c,
-        "insert into leases (name, owner, until) values (:name, :owner, clock_timestamp() + make_interval(secs => :seconds)) "
+        "insert into leases (name, owner, until) select 'lane/' || w.lane, :owner, clock_timestamp() + "
+        "make_interval(secs => :seconds) from unnest(cast(:lanes as smallint[])) as w(lane) order by w.lane "
         "on conflict (name) do update set owner = excluded.owner, until = excluded.until "
         "where leases.owner = excluded.owner or leases.until < clock_timestamp() returning name",
-        name=name,
+        lanes=list(lanes),
         owner=owner,
         seconds=seconds,
     )
-    return bool(found)
+    return len(found)
 
 
-async def drop_lease(c: Connection, name: str, owner: str) -> None:
-    """Give a lease back, so that another process need not wait for its end."""
-    await run(c, "delete from leases where name = :name and owner = :owner", name=name, owner=owner)
+async def drop_lanes(c: Connection, lanes: Sequence[int], owner: str) -> None:
+    """Give the owner's leases on these lanes back, so that another process need not wait for their end."""
+    await run(
+        c,
+        "delete from leases where owner = :owner and name in (select 'lane/' || w.lane from unnest(cast(:lanes as smallint[])) "
+        "as w(lane))",
+        lanes=list(lanes),
+        owner=owner,
+    )
