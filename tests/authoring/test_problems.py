@@ -198,6 +198,31 @@ def test_suggestions_name_the_nearest(problems: Finding) -> None:
 
 
 @pytest.mark.parametrize(
+    ("steps", "hint"),
+    [
+        ("- {wait: {until: 9am}, id: w}", 'write until: "09:00"'),
+        ("- {wait: {until: 9.30 p.m.}, id: w}", 'write until: "21:30"'),
+        ("- {wait: {until: 12am}, id: w}", 'write until: "00:00"'),
+        ("- {wait: {until: 17}, id: w}", 'write until: "17:00"'),
+        ("- {wait: {until: noon}, id: w}", 'write until: "12:00"'),
+        ("- {wait_for: signed_up, timeout: {until: 9am}, id: w}", 'write until: "09:00"'),
+        (
+            "- {wait: 9am, id: w}",
+            'write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year; a time of day goes under until: {until: "09:00"}',
+        ),
+        ("- {wait: 3, id: w}", "write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year"),
+        (f"- {{{SEND}, window: {{from: 9am, to: 18:00}}}}", 'write "09:00"'),
+        ("- email: hello", "a message is a send: - {send: email, template: NAME, topic: TOPIC}"),
+        ("- {template: hello, SMS: x}", "a message is a send: - {send: sms, template: NAME, topic: TOPIC}"),
+        ("- {emial: hello}", "did you mean 'emit'?"),
+    ],
+)
+def test_what_a_newcomer_tries_is_answered_with_the_form(problems: Finding, steps: str, hint: str) -> None:
+    """A time of day as people say it, and a channel for a verb: the hint is what to write."""
+    assert [hint] == [p.hint for p in problems(steps) if p.level == "error"]
+
+
+@pytest.mark.parametrize(
     ("written", "condition", "code"),
     [
         ("00118", "vars.x == 118", "SJ332"),
