@@ -45,6 +45,8 @@ def up(
     from engine.settings.project import PUBLIC_VARIABLE
 
     located = locate(project, data)
+    if not any((located.folder / part).exists() for part in ("sojourn.yaml", "journeys")):
+        raise Failure(f"there is no project in {located.folder}", "`sojourn init DIR` makes one, --project names one elsewhere")
     settings = located.settings
     if unusable := channel_problems(located):
         show_problems(unusable)
