@@ -24,6 +24,7 @@ from engine.cli.terminal import (
     asked,
     out,
     print_json,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def show_changes(changes: Sequence[Change]) -> None:
         if change.kind == "gone":
             inside = f"{inside or 'nobody'} (enrolls nobody any more)"
         table.add_row(change.journey, f"[{KINDS[change.kind]}]{change.kind}[/]", inside)
-    out.print(table)
+    show_table(table)
 
 
 def _plain(changes: Sequence[Change]) -> list[dict[str, Any]]:

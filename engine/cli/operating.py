@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +28,7 @@ from engine.cli.terminal import (
     in_batches,
     out,
     print_json,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 BATCH = 500
 SHOWN = 20
 STATUSES = ("live", "parked", "ended")
+REASON = 30
+"""Columns that a reason needs at least."""
 STYLES = {"live": "green", "parked": "yellow", "ended": "dim"}
 
 JourneyOption = Annotated[str | None, typer.Option("--journey", metavar="NAME", help="Only those in this journey.")]
@@ -79,19 +83,34 @@ def enrollments(
 
 
 def show(found: Sequence[Row[Any]]) -> None:
-    """A table of enrollments, rows of `store.history.listing`. Moments are UTC."""
+    """A table of enrollments, rows of `store.history.listing`. Moments are UTC. Names and numbers stay whole, to be copied; where
+    a terminal is narrow, the day stands above the time."""
+    show_table(_table(found, " "), _table(found, "\n"))
+
+
+def _table(found: Sequence[Row[Any]], between: str) -> Table:
+    """`between`: what stands between day and time."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("number", "customer", "journey", "status", "step", "entered (UTC)", "next (UTC)"):
-        table.add_column(name, no_wrap="UTC" in name or name == "number", overflow="fold")
-    for r in found:
-        status = Text(r.status, STYLES[r.status])
-        if r.reason:
-            status.append(f": {r.reason}", "dim")
-        where = "" if r.status == "ended" else r.step or "at its beginning"
-        journey = f"{r.journey} {r.key}" if r.key else r.journey
-        user = Text(r.user or str(r.customer_id))
-        table.add_row(str(r.id), user, Text(journey), status, Text(where), _when(r.entered_at), _when(r.wake_at))
-    out.print(table)
+    names = ("number", "customer", "journey", "status", "step", f"entered{between}(UTC)", f"next{between}(UTC)")
+    rows = [_whole(r, between) for r in found]
+    for name, *column in zip(names, *rows, strict=True):
+        table.add_column(
+            name, no_wrap=True, min_width=max(cell_len(line) for text in (name, *column) for line in text.split("\n"))
+        )
+    reasons = [" ".join(r.reason.split()) for r in found]
+    table.add_column("reason", overflow="fold", min_width=min(REASON, max(map(cell_len, reasons))))
+    for r, row, reason in zip(found, rows, reasons, strict=True):
+        cells = [Text(text, STYLES[r.status] if text == r.status else "") for text in row]
+        table.add_row(*cells, Text(reason, "dim"))
+    return table
+
+
+def _whole(r: Row[Any], between: str) -> tuple[str, ...]:
+    """What is never folded: who is where, and since when."""
+    where = "" if r.status == "ended" else r.step or "at its beginning"
+    journey = f"{r.journey} {r.key}" if r.key else r.journey
+    moments = (_when(m).replace(" ", between) for m in (r.entered_at, r.wake_at))
+    return (str(r.id), r.user or str(r.customer_id), journey, r.status, where, *moments)
 
 
 def _when(moment: datetime | None) -> str:
@@ -161,7 +180,7 @@ def _act(
 ) -> None:
     """Show them, ask, act in batches, say how many it concerned. `words`: what they must be, the verb, what they are after."""
     state, verb, done = words
-    if not as_json:
+    if found and not as_json:
         show(found[:SHOWN])
         if len(found) > SHOWN:
             out.print(f"… and {len(found) - SHOWN} more", style="dim")
