@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 SHOWN = 20
+LISTED = "`sojourn enrollments` lists them"
 STATUSES = ("live", "parked", "ended")
 REASON = 30
 """Columns that a reason needs at least."""
@@ -49,7 +50,7 @@ CustomerOption = Annotated[
     typer.Option("--customer", metavar="USER", help="Only this customer's: a user id, other identifier or address."),
 ]
 EnrollmentsArgument = Annotated[
-    list[int] | None,
+    list[str] | None,
     typer.Argument(metavar="[ENROLLMENT]…", help="Numbers, as `enrollments` lists them.", show_default=False),
 ]
 
@@ -134,15 +135,16 @@ def retry(
 ) -> None:
     """Let parked enrollments go on with what failed, after it was mended.
 
-    Every gate is asked again before anything leaves. Exit code 1 where none of them is parked.
+    Every gate is asked again before anything leaves. Exit code 1 where there is none such, or none of them is parked.
     Example: [bold]sojourn retry --journey welcome --reason template[/]
     """
     from engine.intake import operators
 
     if bool(numbers) == bool(journey or reason):
         raise Failure("say which: numbers, or --journey and --reason", "`sojourn enrollments --status parked` lists them")
-    found = asyncio.run(_list(project, data, journey=journey, reason=reason, ids=numbers, status="parked"))
-    _act(found, operators.retry, ("parked", "retry", "retried"), project, data, dry_run, yes or bool(numbers), as_json)
+    found = asyncio.run(_list(project, data, journey=journey, reason=reason, ids=_numbers(numbers)))
+    parked = [r for r in found if r.status == "parked"]
+    _act(parked, operators.retry, ("parked", "retry", "retried"), project, data, dry_run, yes or bool(numbers), as_json)
 
 
 def stop(
@@ -157,15 +159,26 @@ def stop(
 ) -> None:
     """End enrollments at once, in the middle of a wait too. What was handed over stays sent.
 
-    Exit code 1 where none of them is inside any more. Example: [bold]sojourn stop --customer ada --journey welcome[/]
+    Exit code 1 where there is none such, or none of them is inside any more.
+    Example: [bold]sojourn stop --customer ada --journey welcome[/]
     """
     from engine.intake import operators
 
     if bool(numbers) == bool(journey or customer):
-        raise Failure("say which: numbers, or --customer and --journey", "`sojourn enrollments` lists them")
-    found = asyncio.run(_list(project, data, journey=journey, customer=customer, ids=numbers))
+        raise Failure("say which: numbers, or --customer and --journey", LISTED)
+    found = asyncio.run(_list(project, data, journey=journey, customer=customer, ids=_numbers(numbers)))
     inside = [r for r in found if r.status != "ended"]
     _act(inside, operators.stop, ("inside", "stop", "stopped"), project, data, dry_run, yes or bool(numbers), as_json)
+
+
+def _numbers(written: Sequence[str] | None) -> list[int] | None:
+    """Numbers of enrollments as they are written. Raises Failure that names the one that is none."""
+    for text in written or ():
+        if not (text.isascii() and text.isdigit()):
+            raise Failure(f"{text!r} is not the number of an enrollment", LISTED)
+        if not 0 < int(text[:20]) < 2**63:
+            raise Failure(f"there is no enrollment {text}", LISTED, Code.NO)
+    return [int(text) for text in written] if written else None
 
 
 def _act(
@@ -220,8 +233,10 @@ async def _in_batches(
     return done
 
 
-async def _list(project: Path, data: Path | None, *, customer: str | None = None, **wanted: Any) -> Sequence[Row[Any]]:
-    """Rows of `store.history.listing`. Raises Failure where the customer isn't known, or a number isn't."""
+async def _list(
+    project: Path, data: Path | None, *, customer: str | None = None, ids: Sequence[int] | None = None, **wanted: Any
+) -> Sequence[Row[Any]]:
+    """Rows of `store.history.listing`. Raises Failure where the customer isn't known, or there is no enrollment of a number."""
     from engine.insight.finding import UnknownCustomer, find_customer
     from engine.store.database import connect, transaction
     from engine.store.history import listing
@@ -230,8 +245,11 @@ async def _list(project: Path, data: Path | None, *, customer: str | None = None
     try:
         async with transaction(database) as c:
             person = None if customer is None else await find_customer(c, customer)
-            return await listing(c, customer=person, **wanted)
+            found = await listing(c, customer=person, ids=ids, **wanted)
     except UnknownCustomer as unknown:
         raise Failure(str(unknown), unknown.hint, Code.NO) from None
     finally:
         await database.dispose()
+    if missing := set(ids or ()) - {r.id for r in found}:
+        raise Failure(f"there is no enrollment {', '.join(map(str, sorted(missing)))}", LISTED, Code.NO)
+    return found

@@ -137,6 +137,19 @@ async def test_stop_ends_people_in_the_middle_of_a_wait(
         await engine.until(relayed)
 
 
+@pytest.mark.parametrize("command", ["retry", "stop"])
+def test_a_number_that_no_enrollment_has_is_told_in_words(folder: Path, database_url: str, command: str) -> None:
+    """A number of nobody is answered with 1 like any name of nobody, and what is no number at all with 2."""
+    run = Commands(folder, database_url)
+    for number in ("999", "0", "9" * 40):
+        done = run(command, number)
+        assert (1, f"there is no enrollment {number}\n`sojourn enrollments` lists them\n") == (done.returncode, done.stderr)
+    for word in ("abc", "²", "1.5"):
+        done = run(command, word)
+        told = f"{word!r} is not the number of an enrollment\n`sojourn enrollments` lists them\n"
+        assert (2, told) == (done.returncode, done.stderr)
+
+
 async def test_why_knows_near_names(folder: Path, database_url: str, temporal_address: str, task_queue_prefix: str) -> None:
     """A customer nobody knows: exit code 1 and the names that look like it."""
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
