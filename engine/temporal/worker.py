@@ -21,8 +21,8 @@ from engine.temporal.workflow import Cohort
 
 log = logging.getLogger("sojourn.worker")
 
-PLAN_CHECK_SECONDS = 0.5
-"""How often a worker looks whether a workflow wants a plan that it hasn't loaded."""
+PLAN_CHECK_SECONDS = 0.1
+"""How often a worker looks whether a workflow waits for a plan that it hasn't loaded."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Workers:
                 SHELF.add(plan)
 
     async def _watch_plans(self) -> None:
-        """Load what workflows asked for in vain; Temporal retries their tasks."""
+        """Load what workflows wait for."""
         while True:
             await asyncio.sleep(PLAN_CHECK_SECONDS)
             try:
