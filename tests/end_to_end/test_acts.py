@@ -283,7 +283,7 @@ async def test_last_send_tells_what_became_of_the_message(
 async def test_last_send_is_the_same_when_a_delivery_is_told_again(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
-    """A worker that dies before its answer is heard delivers once more: what was dropped, refused or sent is called that again."""
+    """A worker that dies before its answer is heard delivers once more, and what was dropped or refused is called that again."""
     steps = """
   - send: email
     id: hello
