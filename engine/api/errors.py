@@ -18,11 +18,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from engine.delivery.deployment import NothingDeployed
+from engine.store.trouble import lost
 
 log = logging.getLogger("sojourn.api")
 
@@ -66,13 +66,11 @@ def unavailable(code: str, message: str, hint: str = "send it again: a messageId
 
 def of_database(error: SQLAlchemyError | OSError) -> Refusal:
     """What a failure of the database means to the caller."""
-    if isinstance(error, (PoolTimeout, OSError, InterfaceError)):
+    if lost(error):
         return unavailable("unavailable", "the database can't be reached now")
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        # No state: the connection was never made or broke. 08 connection, 53 resources, 57 shut down or starting, 40 given up
-        # in favour of another transaction.
-        if not state or error.connection_invalidated or state[:2] in ("08", "53", "57", "40"):
+        if state[:2] == "40":  # given up in favour of another transaction
             return unavailable("unavailable", "the database can't be reached now")
         # 22: a value that its column can't hold; 54: one that is too large for an index.
         if state[:2] in ("22", "54"):

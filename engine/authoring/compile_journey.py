@@ -5,14 +5,15 @@ Problems go to the document; the plan comes back in any case and counts only whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.authoring import shape_journey as shape
 from engine.authoring.compile_steps import Steps
 from engine.authoring.model_tracking import EventType
-from engine.authoring.scopes import LAST_SEND, Names, Open, event_fields
+from engine.authoring.scopes import LAST_SEND, Names, event_fields
 from engine.authoring.spots import Spot
+from engine.authoring.variables import variable_types
 from engine.authoring.world import World, entry_fields
 from engine.core.clock import parse_duration, resolve_local, zone
 from engine.core.plan import Entry, ExitRule, Goal, Plan, sealed
@@ -46,7 +47,8 @@ def compile_journey(written: shape.Journey, document: Document, world: World) ->
     entry = entry_fields(world, written)
     key = _key(written, top)
     correlation = Correlation(written.journey, key, notes)
-    names = world.names(entry=entry, vars=Open({"last_send": LAST_SEND}))
+    names = world.names(entry=entry)
+    names = replace(names, vars={"last_send": LAST_SEND, **variable_types(written.steps, names)})
     base = world.tier(top / "tier", written.tier)
     steps = Steps(world, correlation, base, names)
     listed = isinstance(document.at(("enter",)), type(document.at(("steps",))))

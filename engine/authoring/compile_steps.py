@@ -6,7 +6,7 @@ Acts (set, task, call, emit, start) are in `compile_acts`, waits in `compile_wai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,10 +18,10 @@ from engine.authoring.scopes import LAST_SEND, Fields, Names, either
 from engine.authoring.spots import Spot
 from engine.authoring.template_checks import check_template
 from engine.authoring.types import ANY
+from engine.authoring.variables import every_step
 from engine.authoring.world import World
 from engine.core.plan import Arm, Branch, Exit, Jump, Loop, Moment, Op, Send, Split, SplitArm, Wait, Window
 from engine.core.policy import Tier
-from engine.settings.shape import Shape
 
 MAX_ROUNDS = 100
 """Of a `repeat` that says only `until`."""
@@ -34,10 +34,12 @@ class Correlate(Protocol):
 
 
 class Steps:
-    """Builds one journey's operations. `names` changes on the way: what a wait has taken, which variables are set."""
+    """Builds one journey's operations. `names` are those of the journey as a whole, and change on the way: what a wait has taken,
+    which of the variables are set by then."""
 
     def __init__(self, world: World, correlate: Correlate, base: Tier | None, names: Names) -> None:
         self.world, self.correlate, self.base = world, correlate, base
+        self.variables = names.vars or {}
         self.names = replace(names, event=None, vars={"last_send": LAST_SEND})
         self.ops: list[Op] = []
         self.ids: dict[str, Spot] = {}
@@ -45,7 +47,7 @@ class Steps:
 
     def compile(self, steps: shape.Steps, spot: Spot) -> tuple[Op, ...]:
         """All operations of a journey."""
-        self.given = set(_ids(steps))
+        self.given = {step.id for step in every_step(steps) if step.id}
         self.block(steps, spot)
         return tuple(self.ops)
 
@@ -100,7 +102,7 @@ class Steps:
 
     def set_variable(self, name: str) -> None:
         """From here on there is `vars.name`."""
-        self.names = replace(self.names, vars={**(self.names.vars or {}), name: ANY})
+        self.names = replace(self.names, vars={**(self.names.vars or {}), name: self.variables.get(name, ANY)})
 
     def arms(self, blocks: Sequence[tuple[shape.Steps | None, Spot, Fields | None]]) -> tuple[list[int], int]:
         """Appends blocks of which one is taken, each with the event that is being looked at in it. Where each begins, and the
@@ -226,16 +228,3 @@ class Steps:
         self.names = self.names.looking_at(either([before, self.names.event]))
         (inside / "until").expression(body.until, self.names)
         self.ops[head] = Loop(own, body.times or MAX_ROUNDS, len(self.ops), body.until, step.if_)
-
-
-def _ids(steps: Sequence[object]) -> Iterator[str]:
-    """The ids written anywhere in these steps, so that derived ones keep clear of them."""
-    todo: list[object] = list(steps)
-    while todo:
-        item = todo.pop()
-        if isinstance(item, (tuple, list)):
-            todo.extend(item)
-        elif isinstance(item, Shape):
-            if isinstance(item, shape.Step) and item.id:
-                yield item.id
-            todo.extend(getattr(item, name) for name in type(item).model_fields)

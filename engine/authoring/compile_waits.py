@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.authoring import shape_steps as shape
 from engine.authoring.scopes import Fields, event_fields
+from engine.authoring.shapes import time_meant
 from engine.authoring.spots import Spot
 from engine.core.clock import Duration, format_duration, parse_time
 from engine.core.plan import Alternative, Jump, Moment, Send, Wait, WaitFor
@@ -66,6 +67,9 @@ def _moment(build: Steps, until: str, spot: Spot) -> tuple[str | None, str | Non
         except ValueError:
             (spot / "until").report("SJ112", f"{until!r} is not a time of day", "write 00:00 to 23:59")
             return "00:00", None, ()
+    if meant := time_meant(until):
+        (spot / "until").report("SJ112", f"{until!r} is not a time of day", f'write until: "{meant}"')
+        return meant, None, ()
     found = (spot / "until").expression(until, build.names, "moment")
     return None, until, tuple(sorted(found.uses.customer - {"*"})) if found else ()
 

@@ -192,6 +192,11 @@ class Exit(Step):
     exit: Id
 
 
+_INSTEAD = {
+    name: f"a message is a send: - {{send: {channel}, template: NAME, topic: TOPIC}}"
+    for name, channel in (*((c, c) for c in ("email", "sms", "push", "whatsapp")), ("mail", "email"), ("message", "CHANNEL"))
+}
+"""Verbs that people expect, and what to write for them."""
 VERBS: tuple[str, ...] = ("wait", "wait_for", "send", "branch", "split", "set", "task", "call", "emit", "start", "repeat", "exit")
 
 
@@ -219,7 +224,7 @@ AnyStep = (
     | Annotated[Repeat, Tag("<repeat>")]
     | Annotated[Exit, Tag("<exit>")]
 )
-Steps = tuple[Annotated[AnyStep, one_of(_verb, VERBS, "a step")], ...]
+Steps = tuple[Annotated[AnyStep, one_of(_verb, VERBS, "a step", _INSTEAD)], ...]
 
 for _shape in (Until, Wait, Awaited, WaitFor, BranchArm, Branch, SplitArm, Split, Rounds, Repeat):
     _shape.model_rebuild()

@@ -25,8 +25,8 @@ def _duration(sign: bool) -> Callable[[Any], Duration]:
             found = parse_duration(data if isinstance(data, str) else "")
         except ValueError:
             hint = "write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year"
-            if isinstance(data, str) and re.fullmatch(r"\d{1,2}:\d\d", data):
-                hint = f'{hint}; a time of day goes under until: {{until: "{data}"}}'
+            if isinstance(data, str) and not data.isdigit() and (meant := time_meant(data)):
+                hint = f'{hint}; a time of day goes under until: {{until: "{meant}"}}'
             raise PydanticCustomError("duration", "{shown} is not a duration", {"shown": repr(data), "hint": hint}) from None
         if not sign and min(found.months, found.days, found.seconds) < 0:
             raise PydanticCustomError("duration", "this duration can't be negative")
@@ -41,11 +41,29 @@ Offset = Annotated[Duration, PlainValidator(_duration(sign=True)), WithJsonSchem
 """A duration with a sign."""
 
 
+_CLOCK = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?\s*(?:o'clock|h)?\s*(?:([ap])\.?m\.?)?", re.IGNORECASE)
+_NAMED = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
+
+
+def time_meant(text: str) -> str | None:
+    """The time of day that somebody means who writes `9am`, `9.30 pm`, `21h` or `noon`, as the language has it; None where it
+    isn't one."""
+    found = _CLOCK.fullmatch(text.strip())
+    if not found:
+        return _NAMED.get(text.strip().lower())
+    hour, minute, half = int(found[1]), int(found[2] or 0), (found[3] or "").lower()
+    if half and 1 <= hour <= 12:
+        hour = hour % 12 + (12 if half == "p" else 0)
+    return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 else None
+
+
 def _time_of_day(text: str) -> str:
     try:
         return parse_time(text).strftime("%H:%M")
     except ValueError:
-        raise PydanticCustomError("time_of_day", "this must be a time of day such as 09:00") from None
+        meant = time_meant(text)
+        told = {"hint": f'write "{meant}"'} if meant else {}
+        raise PydanticCustomError("time_of_day", "this must be a time of day such as 09:00", told) from None
 
 
 def _zone_name(text: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from engine.cli.authoring import count, show_problems
 from engine.cli.located import Located, compile_project, locate
@@ -24,10 +24,11 @@ from engine.cli.terminal import (
     asked,
     out,
     print_json,
+    show_table,
 )
 
 if TYPE_CHECKING:
-    from engine.app.deploying import Change
+    from engine.app.deploying import Changes
     from engine.authoring.project import Compiled
 
 KINDS = {"new": "green", "changed": "yellow", "same": "dim", "gone": "red"}
@@ -57,40 +58,51 @@ def deploy(
     compiled = compile_project(located)
     show_problems(compiled.problems)
     changes = asyncio.run(_preview(located.database_url, compiled))
-    nothing = all(c.kind == "same" for c in changes)
     if not as_json:
         show_changes(changes)
     if dry_run or not asked(f"Deploy {count(len(compiled.plans), 'journey')}?", yes=yes):
         if as_json:
-            print_json({"deployment": None, "changes": _plain(changes)})
+            print_json({"deployment": None, **_plain(changes)})
         raise typer.Exit(Code.FINE if dry_run else Code.NO)
     number, changes = asyncio.run(_deploy(located, compiled))
     if as_json:
-        print_json({"deployment": number, "changes": _plain(changes)})
+        print_json({"deployment": number, **_plain(changes)})
         return
-    out.print(f"deployed (number {number})" + ("; no journey changed" if nothing else ""))
+    out.print(f"deployed (number {number}){_summary(changes)}", markup=False, soft_wrap=True)
 
 
-def show_changes(changes: Sequence[Change]) -> None:
-    """A table: each journey, what happens to it, and who is inside."""
+def _summary(changes: Changes) -> str:
+    """What to add where nobody finds a change in the table."""
+    if any(c.kind != "same" for c in changes.journeys):
+        return ""
+    return "; no journey changed" + (f", but {', '.join(name for name, _ in changes.shared)}" if changes.shared else "")
+
+
+def show_changes(changes: Changes) -> None:
+    """A table: each journey, what happens to it, and who is inside; then what journeys share."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in ("journey", "change", "inside now"):
         table.add_column(name, header_style="dim")
-    for change in changes:
+    for change in changes.journeys:
         inside = ", ".join(f"{n} at {step}" for step, n in change.inside)
         if change.kind == "changed" and inside:
             inside += " (they finish on the old plan)"
         if change.kind == "gone":
             inside = f"{inside or 'nobody'} (enrolls nobody any more)"
         table.add_row(change.journey, f"[{KINDS[change.kind]}]{change.kind}[/]", inside)
-    out.print(table)
+    show_table(table)
+    for name, kind in changes.shared:
+        out.print(Text.assemble(f"{name} ", (kind, KINDS[kind]), ", for those inside too"), soft_wrap=True)
 
 
-def _plain(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    return [{**asdict(c), "inside": dict(c.inside)} for c in changes]
+def _plain(changes: Changes) -> dict[str, Any]:
+    return {
+        "changes": [{**asdict(c), "inside": dict(c.inside)} for c in changes.journeys],
+        "shared": [{"name": name, "change": kind} for name, kind in changes.shared],
+    }
 
 
-async def _preview(url: str, compiled: Compiled) -> list[Change]:
+async def _preview(url: str, compiled: Compiled) -> Changes:
     from engine.app.deploying import preview
     from engine.store.database import connect, transaction
 
@@ -102,7 +114,7 @@ async def _preview(url: str, compiled: Compiled) -> list[Change]:
         await database.dispose()
 
 
-async def _deploy(located: Located, compiled: Compiled) -> tuple[int, list[Change]]:
+async def _deploy(located: Located, compiled: Compiled) -> tuple[int, Changes]:
     from engine.app.deploying import deploy as really
     from engine.store.database import connect
 

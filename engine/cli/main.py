@@ -103,7 +103,7 @@ def _pipe_closed() -> int:
 def _tell(error: Exception) -> int:
     """Say what an error of the floors below means; the exit code."""
     from psycopg import OperationalError as PsycopgError
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import InterfaceError, OperationalError
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     from engine.app.processes import ServerError
@@ -113,6 +113,7 @@ def _tell(error: Exception) -> int:
     from engine.settings.project import SettingsError
     from engine.store.clock import ScaleChanged
     from engine.store.schema import SchemaError
+    from engine.store.trouble import in_a_line
     from engine.temporal.client import Unreachable
     from engine.temporal.codec import CodecError
 
@@ -130,8 +131,7 @@ def _tell(error: Exception) -> int:
             say(str(error))
             return Code.UNREACHABLE
         case OperationalError() | InterfaceError() | PsycopgError() | PoolTimeout():
-            said = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
-            say(f"the database can't be reached: {said[0] if said else type(error).__name__}")
+            say(f"the database can't be reached: {in_a_line(error)}")
             return Code.UNREACHABLE
     err.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
     say("this is a bug in Sojourn: please report it with the lines above")

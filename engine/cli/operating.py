@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +28,7 @@ from engine.cli.terminal import (
     in_batches,
     out,
     print_json,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
 
 BATCH = 500
 SHOWN = 20
+LISTED = "`sojourn enrollments` lists them"
 STATUSES = ("live", "parked", "ended")
+REASON = 30
+"""Columns that a reason needs at least."""
 STYLES = {"live": "green", "parked": "yellow", "ended": "dim"}
 
 JourneyOption = Annotated[str | None, typer.Option("--journey", metavar="NAME", help="Only those in this journey.")]
@@ -45,7 +50,7 @@ CustomerOption = Annotated[
     typer.Option("--customer", metavar="USER", help="Only this customer's: a user id, other identifier or address."),
 ]
 EnrollmentsArgument = Annotated[
-    list[int] | None,
+    list[str] | None,
     typer.Argument(metavar="[ENROLLMENT]…", help="Numbers, as `enrollments` lists them.", show_default=False),
 ]
 
@@ -79,19 +84,34 @@ def enrollments(
 
 
 def show(found: Sequence[Row[Any]]) -> None:
-    """A table of enrollments, rows of `store.history.listing`. Moments are UTC."""
+    """A table of enrollments, rows of `store.history.listing`. Moments are UTC. Names and numbers stay whole, to be copied; where
+    a terminal is narrow, the day stands above the time."""
+    show_table(_table(found, " "), _table(found, "\n"))
+
+
+def _table(found: Sequence[Row[Any]], between: str) -> Table:
+    """`between`: what stands between day and time."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("number", "customer", "journey", "status", "step", "entered (UTC)", "next (UTC)"):
-        table.add_column(name, no_wrap="UTC" in name or name == "number", overflow="fold")
-    for r in found:
-        status = Text(r.status, STYLES[r.status])
-        if r.reason:
-            status.append(f": {r.reason}", "dim")
-        where = "" if r.status == "ended" else r.step or "at its beginning"
-        journey = f"{r.journey} {r.key}" if r.key else r.journey
-        user = Text(r.user or str(r.customer_id))
-        table.add_row(str(r.id), user, Text(journey), status, Text(where), _when(r.entered_at), _when(r.wake_at))
-    out.print(table)
+    names = ("number", "customer", "journey", "status", "step", f"entered{between}(UTC)", f"next{between}(UTC)")
+    rows = [_whole(r, between) for r in found]
+    for name, *column in zip(names, *rows, strict=True):
+        table.add_column(
+            name, no_wrap=True, min_width=max(cell_len(line) for text in (name, *column) for line in text.split("\n"))
+        )
+    reasons = [" ".join(r.reason.split()) for r in found]
+    table.add_column("reason", overflow="fold", min_width=min(REASON, max(map(cell_len, reasons))))
+    for r, row, reason in zip(found, rows, reasons, strict=True):
+        cells = [Text(text, STYLES[r.status] if text == r.status else "") for text in row]
+        table.add_row(*cells, Text(reason, "dim"))
+    return table
+
+
+def _whole(r: Row[Any], between: str) -> tuple[str, ...]:
+    """What is never folded: who is where, and since when."""
+    where = "" if r.status == "ended" else r.step or "at its beginning"
+    journey = f"{r.journey} {r.key}" if r.key else r.journey
+    moments = (_when(m).replace(" ", between) for m in (r.entered_at, r.wake_at))
+    return (str(r.id), r.user or str(r.customer_id), journey, r.status, where, *moments)
 
 
 def _when(moment: datetime | None) -> str:
@@ -115,15 +135,16 @@ def retry(
 ) -> None:
     """Let parked enrollments go on with what failed, after it was mended.
 
-    Every gate is asked again before anything leaves. Exit code 1 where none of them is parked.
+    Every gate is asked again before anything leaves. Exit code 1 where there is none such, or none of them is parked.
     Example: [bold]sojourn retry --journey welcome --reason template[/]
     """
     from engine.intake import operators
 
     if bool(numbers) == bool(journey or reason):
         raise Failure("say which: numbers, or --journey and --reason", "`sojourn enrollments --status parked` lists them")
-    found = asyncio.run(_list(project, data, journey=journey, reason=reason, ids=numbers, status="parked"))
-    _act(found, operators.retry, ("parked", "retry", "retried"), project, data, dry_run, yes or bool(numbers), as_json)
+    found = asyncio.run(_list(project, data, journey=journey, reason=reason, ids=_numbers(numbers)))
+    parked = [r for r in found if r.status == "parked"]
+    _act(parked, operators.retry, ("parked", "retry", "retried"), project, data, dry_run, yes or bool(numbers), as_json)
 
 
 def stop(
@@ -138,15 +159,26 @@ def stop(
 ) -> None:
     """End enrollments at once, in the middle of a wait too. What was handed over stays sent.
 
-    Exit code 1 where none of them is inside any more. Example: [bold]sojourn stop --customer ada --journey welcome[/]
+    Exit code 1 where there is none such, or none of them is inside any more.
+    Example: [bold]sojourn stop --customer ada --journey welcome[/]
     """
     from engine.intake import operators
 
     if bool(numbers) == bool(journey or customer):
-        raise Failure("say which: numbers, or --customer and --journey", "`sojourn enrollments` lists them")
-    found = asyncio.run(_list(project, data, journey=journey, customer=customer, ids=numbers))
+        raise Failure("say which: numbers, or --customer and --journey", LISTED)
+    found = asyncio.run(_list(project, data, journey=journey, customer=customer, ids=_numbers(numbers)))
     inside = [r for r in found if r.status != "ended"]
     _act(inside, operators.stop, ("inside", "stop", "stopped"), project, data, dry_run, yes or bool(numbers), as_json)
+
+
+def _numbers(written: Sequence[str] | None) -> list[int] | None:
+    """Numbers of enrollments as they are written. Raises Failure that names the one that is none."""
+    for text in written or ():
+        if not (text.isascii() and text.isdigit()):
+            raise Failure(f"{text!r} is not the number of an enrollment", LISTED)
+        if not 0 < int(text[:20]) < 2**63:
+            raise Failure(f"there is no enrollment {text}", LISTED, Code.NO)
+    return [int(text) for text in written] if written else None
 
 
 def _act(
@@ -161,7 +193,7 @@ def _act(
 ) -> None:
     """Show them, ask, act in batches, say how many it concerned. `words`: what they must be, the verb, what they are after."""
     state, verb, done = words
-    if not as_json:
+    if found and not as_json:
         show(found[:SHOWN])
         if len(found) > SHOWN:
             out.print(f"… and {len(found) - SHOWN} more", style="dim")
@@ -201,8 +233,10 @@ async def _in_batches(
     return done
 
 
-async def _list(project: Path, data: Path | None, *, customer: str | None = None, **wanted: Any) -> Sequence[Row[Any]]:
-    """Rows of `store.history.listing`. Raises Failure where the customer isn't known, or a number isn't."""
+async def _list(
+    project: Path, data: Path | None, *, customer: str | None = None, ids: Sequence[int] | None = None, **wanted: Any
+) -> Sequence[Row[Any]]:
+    """Rows of `store.history.listing`. Raises Failure where the customer isn't known, or there is no enrollment of a number."""
     from engine.insight.finding import UnknownCustomer, find_customer
     from engine.store.database import connect, transaction
     from engine.store.history import listing
@@ -211,8 +245,11 @@ async def _list(project: Path, data: Path | None, *, customer: str | None = None
     try:
         async with transaction(database) as c:
             person = None if customer is None else await find_customer(c, customer)
-            return await listing(c, customer=person, **wanted)
+            found = await listing(c, customer=person, ids=ids, **wanted)
     except UnknownCustomer as unknown:
         raise Failure(str(unknown), unknown.hint, Code.NO) from None
     finally:
         await database.dispose()
+    if missing := set(ids or ()) - {r.id for r in found}:
+        raise Failure(f"there is no enrollment {', '.join(map(str, sorted(missing)))}", LISTED, Code.NO)
+    return found

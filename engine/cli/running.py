@@ -45,6 +45,8 @@ def up(
     from engine.settings.project import PUBLIC_VARIABLE
 
     located = locate(project, data)
+    if not any((located.folder / part).exists() for part in ("sojourn.yaml", "journeys")):
+        raise Failure(f"there is no project in {located.folder}", "`sojourn init DIR` makes one, --project names one elsewhere")
     settings = located.settings
     if unusable := channel_problems(located):
         show_problems(unusable)
@@ -70,9 +72,8 @@ def up(
 
     if keys:
         out.print(f"write key  {keys.write_key}\ntoken      {keys.token}", markup=False)
-        out.print(
-            f"for this machine only, as the project names none; kept in {located.data}/keys.json\n", style="dim", markup=False
-        )
+        told = f"for this machine only, as the project names none; kept in {located.data}/keys.json\n"
+        out.print(told, style="dim", markup=False, soft_wrap=True)
     code = supervise.up(
         located.data,
         migrate=before,
@@ -92,7 +93,6 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
 
     from pydantic import SecretStr
 
-    from engine.app.deploying import Change
     from engine.authoring.project import AuthoringError
     from engine.cli.authoring import count, show_problems
     from engine.store.schema import migrate
@@ -108,10 +108,11 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
         return
     url = located.settings.database.model_copy(update={"url": SecretStr(database_url)})
     there = replace(located, settings=located.settings.model_copy(update={"database": url}))
-    changes: list[Change] = asyncio.run(_deploy(there, compiled))[1]
-    done = [f"{c.journey} ({c.kind})" for c in changes if c.kind != "same"]
+    _, changes = asyncio.run(_deploy(there, compiled))
+    done = [f"{c.journey} ({c.kind})" for c in changes.journeys if c.kind != "same"]
+    done += [f"{name} ({kind})" for name, kind in changes.shared]
     told = f"deployed {count(len(compiled.plans), 'journey')}: " + (", ".join(done) if done else "nothing changed")
-    out.print(Text(told))
+    out.print(Text(told), soft_wrap=True)
 
 
 def worker(project: ProjectOption = HERE, data: DataOption = None) -> None:

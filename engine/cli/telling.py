@@ -149,11 +149,14 @@ def _tell(call: _Call, kind: str, body: dict[str, Any], what: str, as_json: bool
         raise Failure(f"the API answered {answer.status_code}: {_error(answer)}", code=Code.UNREACHABLE)
     if not answer.is_success:
         raise Failure(f"the API refused it ({answer.status_code}): {_error(answer)}")
-    told = asyncio.run(_consequences(call.located, body["messageId"])) if call.located else None
+    told, unknown = None, ""
+    if call.located:
+        told, unknown = asyncio.run(_consequences(call.located, body["messageId"], body.get("event")))
     if as_json:
-        print_json({"accepted": True, "messageId": body["messageId"], **(told.to_json() if told else {})})
+        looked = {**told.to_json(), "unknown": unknown} if told else {}
+        print_json({"accepted": True, "messageId": body["messageId"], **looked})
     else:
-        _show(what, body["userId"], told)
+        _show(what, body["userId"], told, unknown)
     if told is not None and told.quarantined:
         raise typer.Exit(Code.NO)
 
@@ -175,21 +178,25 @@ def _error(answer: Any) -> str:
         return str(answer.text[:200]) or "no reason given"
 
 
-async def _consequences(located: Located, message_id: str) -> Told:
+async def _consequences(located: Located, message_id: str, event: str | None) -> tuple[Told, str]:
+    """What it led to; and what to say of an `event` that nobody knows, "" for any other."""
+    from engine.insight.finding import unknown_event
     from engine.store.database import connect, transaction
     from engine.store.history import told
 
     database = connect(located.database_url, pool=1)
     try:
         async with transaction(database) as c:
-            return await told(c, message_id)
+            return await told(c, message_id), await unknown_event(c, event) if event else ""
     finally:
         await database.dispose()
 
 
-def _show(what: str, user: str, told: Told | None) -> None:
+def _show(what: str, user: str, told: Told | None, unknown: str) -> None:
     if told is not None and told.quarantined:
         out.print(f"kept aside, not taken in: {told.quarantined}", style="yellow", markup=False)
+        if unknown:
+            out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
         return
     out.print(f"accepted: {what}", markup=False)
     if told is None:
@@ -201,5 +208,7 @@ def _show(what: str, user: str, told: Told | None) -> None:
         out.print(f"  {meant} {journey}", markup=False)
     if told.entered or told.moved:
         out.print(f"  `sojourn why {user}` tells what becomes of it", style="dim", markup=False)
+    elif unknown:
+        out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
     else:
         out.print("  no journey was waiting for it", style="dim", markup=False)

@@ -14,7 +14,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 T = TypeVar("T")
 
@@ -50,6 +52,8 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would h
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 HERE = Path()
+UNFOLDED = 100_000
+"""Columns of something that isn't a terminal."""
 
 out = Console(highlight=False, emoji=False)
 """What was asked for."""
@@ -62,6 +66,17 @@ def say(message: str, hint: str = "", *, style: str = "red") -> None:
     err.print(message, style=style, markup=False, soft_wrap=True)
     if hint:
         err.print(hint, markup=False, soft_wrap=True)
+
+
+def show_table(*forms: Table) -> None:
+    """A table on standard output, in the first of its forms that a terminal has room for. Where it has room for none, and where
+    something else reads it, the first form with each row on one line: nothing is folded or cut."""
+    unfolded = Console(file=out.file, highlight=False, emoji=False, width=UNFOLDED, height=UNFOLDED)
+    for table in forms if out.is_terminal else ():
+        if Measurement.get(unfolded, unfolded.options, table).minimum <= out.width:
+            out.print(table)
+            return
+    unfolded.print(forms[0], crop=False)
 
 
 def print_json(value: Any) -> None:

@@ -222,6 +222,7 @@ class Delivery:
             draft.reserved = row.slot_at is not None
             draft.uncertain = row.status == "handed_over" or row.reason == UNKNOWN
             return False
+        draft.settled = row
         return True
 
     def _apply(self, draft: Draft, verdict: Any, at: datetime, case: facts.Case, deployment: Deployment) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from engine.delivery.channel import Content
 @dataclass(slots=True)
 class Draft:
     """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `uncertain`: an earlier
-    try may have arrived, nobody knows. `outcome`: set when done."""
+    try may have arrived, nobody knows. `settled`: the ledger's row where an earlier try settled it. `outcome`: set when done."""
 
     enrollment: int
     command: Command
@@ -42,6 +42,7 @@ class Draft:
     outcome: Outcome | None = None
     tries: int = 0
     was_sent: bool = False
+    settled: Any = None
     unsubscribe_url: str = ""
     customer: int = field(init=False)
 
@@ -82,19 +83,21 @@ class Draft:
         }
 
     def last_send(self) -> dict[str, Json]:
-        """What `vars.last_send` says of this message: sent, refused, dropped or skipped, and why."""
+        """What `vars.last_send` says of this message: sent, refused, dropped or skipped, and why. The same however often a worker
+        dies and it is told anew."""
+        status, reason = "skipped", ""
+        if self.settled is not None:
+            status, reason = self.settled.status, self.settled.reason if self.settled.status == "dropped" else ""
+        elif self.verdict is not None:
+            status, reason = "refused" if self.verdict.decision == "allow" else "dropped", self.verdict.reason
         if self.was_sent:
             status = "sent"
-        elif self.verdict is None:
-            status = "skipped"
-        else:
-            status = "refused" if self.verdict.decision == "allow" else "dropped"
         return {
             "status": status,
             "channel": self.command.channel,
             "template": self.op.template,
             "step": self.op.step,
-            "reason": self.verdict.reason if self.verdict is not None else "",
+            "reason": reason,
         }
 
     def has_fallback(self) -> bool:

@@ -1,9 +1,12 @@
-"""Who is meant: a customer by any identifier or address, or the nearest ones where nobody has it."""
+"""Who or what is meant: a customer by any identifier or address, an event by its name; or the nearest where there is none."""
 
 from __future__ import annotations
 
 import difflib
 
+from engine.authoring.model_tracking import BUILTIN
+from engine.delivery.deployment import Deployments
+from engine.settings import problems
 from engine.store import history
 from engine.store.database import Connection
 
@@ -31,3 +34,16 @@ def nearest(text: str, known: list[str]) -> list[str]:
     close = difflib.get_close_matches(text.lower(), plain, n=5, cutoff=0.5)
     holding = [k for k in plain if text.lower() in k and k not in close]
     return [plain[k] for k in (*close, *holding)][:5]
+
+
+async def unknown_event(c: Connection, name: str) -> str:
+    """What to say of an event that neither the deployed tracking.yaml nor a journey knows, with the nearest that they do; "" for
+    one that is known."""
+    deployments = Deployments()
+    built_in = {e.name for e in BUILTIN}
+    known = {e.name for e in (await deployments.current(c)).tracking.events}
+    known |= {n for plan in await deployments.plans_needed(c) for n in plan.events() if n not in built_in}
+    if name in known or name in built_in:
+        return ""
+    near = problems.nearest(name, known)
+    return f"no journey and no tracking.yaml knows {name}" + (f"; {near}" if near else "")

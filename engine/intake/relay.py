@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from engine.core.compact import decode_state, encode_input
 from engine.core.enrollment import Begin, Input
@@ -32,6 +33,7 @@ from engine.store import relay as store
 from engine.store.customers import LANES
 from engine.store.database import Database, transaction
 from engine.store.listening import listen
+from engine.store.trouble import Trouble
 from engine.temporal.client import Journeys, Unreachable
 from engine.temporal.grouping import Lanes
 
@@ -63,6 +65,7 @@ class Relay:
     journeys: Journeys
     partitions: int
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trouble: Trouble = field(default_factory=lambda: Trouble(log, "the relay"))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay whatever partitions this process can own until `stop` is set: a round under way is finished, the leases are
@@ -108,13 +111,15 @@ class Relay:
             try:
                 moved = await self.round(partition)
                 pause = GATHER_SECONDS if moved else 0.0
-            except NothingDeployed:
-                pass  # nothing can be pending before the first deploy
-            except (Unreachable, DBAPIError, OSError) as failed:
-                log.warning("relay %s: %s; trying again", partition, failed)
+                self.trouble.over(partition)
+            except NothingDeployed:  # nothing can be pending before the first deploy
+                self.trouble.over(partition)
+            except (Unreachable, DBAPIError, PoolTimeout, OSError) as failed:
+                self.trouble.met(partition, failed)
                 pause = 0.5
-            except Exception:
-                log.exception("relay %s failed; trying again", partition)
+            except Exception as failed:
+                if self.trouble.met(partition, failed):
+                    log.exception("relay %s failed", partition)
                 pause = 2.0
             await _set_within(stop, pause)
             if moved < BATCH and not stop.is_set():
@@ -145,6 +150,7 @@ class Relay:
             elif r.status == "ended":
                 over.append(r.id)
         free = asyncio.Semaphore(SIGNALS_AT_ONCE)
+        unreachable: list[Unreachable] = []
         ranks = _lanes(deployment.policy)
 
         async def bring(cohort: int, inputs: Sequence[Any]) -> tuple[int, Sequence[Any], str]:
@@ -156,13 +162,13 @@ class Relay:
                 try:
                     return cohort, inputs, await self.journeys.bring(cohort, plans[plan], plan, ranks, items)
                 except Unreachable as failed:
-                    log.warning("%s; its inputs stay pending", failed)
+                    unreachable.append(failed)
                     return cohort, inputs, "unreachable"
 
         results = await asyncio.gather(*(bring(cohort, inputs) for cohort, inputs in groups.items()))
         await self._settle(results, over)
-        if any(how == "unreachable" for _, _, how in results):
-            raise Unreachable("Temporal did not take everything")
+        if unreachable:  # what wasn't taken stays pending
+            raise unreachable[0]
         return len(pending)
 
     async def _place(self, c: Any, pending: Sequence[Any], owner: str) -> tuple[dict[int, int], dict[int, list[Json]]]:

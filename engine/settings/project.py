@@ -188,12 +188,12 @@ def load_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     """
     path = folder / FILE
     try:
-        document = read_file(path, str(path))
+        document = read_file(path, FILE)
     except FileNotFoundError:
         document = Document(FILE)
         settings: Settings | None = Settings()
     except OSError as unreadable:
-        raise SettingsError([Problem(str(path), 0, 0, "SJ108", 0, f"it can't be read: {unreadable.strerror}")]) from None
+        raise SettingsError([Problem(FILE, 0, 0, "SJ108", 0, f"it can't be read: {unreadable.strerror}")]) from None
     else:
         document.problems += written_secrets(document)
         interpolate(document, environ)

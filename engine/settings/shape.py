@@ -5,7 +5,7 @@ keywords carry an underscore and an alias (`if_`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from engine.settings.document import Document, List, Map, Node, Text, plain
+from engine.settings.document import Document, List, Map, Node, plain
 from engine.settings.problems import Problem, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -162,22 +162,31 @@ def _not_one(document: Document, node: Node | None, error: dict[str, Any]) -> Pr
         return document.problem(
             "SJ114", found[1], f"{names} can't stand in one step or entry", "make two of it: begin the second with its own '-'"
         )
-    odd = next(
-        (k for k, _ in node.entries if nearest(k.value, known).startswith("did")), node.entries[0][0] if node.entries else node
-    )
-    hint = nearest(odd.value, known) if isinstance(odd, Text) else ""
-    return document.problem(
-        "SJ113", odd, f"{what} needs exactly one of: {', '.join(known)}", hint if hint.startswith("did") else ""
-    )
+    hints = {k: hint for k, _ in node.entries if (hint := _meant(k.value, known, error["ctx"]))}
+    odd, hint = next(iter(hints.items()), (node.entries[0][0] if node.entries else node, ""))
+    return document.problem("SJ113", odd, f"{what} needs exactly one of: {', '.join(known)}", hint)
 
 
-def one_of(name: Callable[[Any], str | None], known: Iterable[str], what: str) -> Discriminator:
-    """A discriminator by the one key that says what a mapping is; none or several of `known` is SJ113 or SJ114."""
+def _meant(key: str, known: list[str], context: Mapping[str, Any]) -> str:
+    """A hint for a key that is none of `known`, "" where nothing is near it."""
+    near = nearest(key, known)
+    return str(context.get(f"instead of {key.lower()}", near if near.startswith("did") else ""))
+
+
+def one_of(
+    name: Callable[[Any], str | None], known: Iterable[str], what: str, instead: Mapping[str, str] | None = None
+) -> Discriminator:
+    """A discriminator by the one key that says what a mapping is; none or several of `known` is SJ113 or SJ114. `instead`: what
+    to write for words that people try."""
     return Discriminator(
         name,
         custom_error_type="one_of",
         custom_error_message="{what} needs exactly one of {known}",
-        custom_error_context={"known": " ".join(known), "what": what},
+        custom_error_context={
+            "known": " ".join(known),
+            "what": what,
+            **{f"instead of {k}": v for k, v in (instead or {}).items()},
+        },
     )
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from engine.store.database import transaction
+from engine.store.trouble import Trouble, in_a_line, lost
 from engine.temporal.activities import Activities
 from engine.temporal.grouping import BULK, URGENT, queue_name
 from engine.temporal.plans import SHELF
@@ -21,8 +23,18 @@ from engine.temporal.workflow import Cohort
 
 log = logging.getLogger("sojourn.worker")
 
-PLAN_CHECK_SECONDS = 0.5
-"""How often a worker looks whether a workflow wants a plan that it hasn't loaded."""
+PLAN_CHECK_SECONDS = 0.1
+"""How often a worker looks whether a workflow waits for a plan that it hasn't loaded."""
+
+
+def tell_plainly(record: logging.LogRecord) -> bool:
+    """A filter for what Temporal says of failed activities: that the database is gone, and the activity is tried again, is
+    nothing to alarm with a trace; the relay of the same process says it once."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and lost(error):
+        record.msg, record.args, record.exc_info = f"an activity is tried again: {in_a_line(error)}", (), None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
 
 
 @dataclass(slots=True)
@@ -40,6 +52,7 @@ class Workers:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Load the plans, poll, and stop in order: workers first, so that nothing in flight is cut off."""
+        logging.getLogger("temporalio.activity").addFilter(tell_plainly)
         await self._load_plans()
         runner: WorkflowRunner = SandboxedWorkflowRunner() if self.sandboxed else UnsandboxedWorkflowRunner()
         workers = [
@@ -88,12 +101,15 @@ class Workers:
                 SHELF.add(plan)
 
     async def _watch_plans(self) -> None:
-        """Load what workflows asked for in vain; Temporal retries their tasks."""
+        """Load what workflows wait for."""
+        trouble = Trouble(log, "loading plans")
         while True:
             await asyncio.sleep(PLAN_CHECK_SECONDS)
-            try:
-                for plan_hash in sorted(SHELF.wanted):
+            for plan_hash in sorted(SHELF.wanted):
+                try:
                     async with transaction(self.activities.database) as c:
                         SHELF.add(await self.activities.deployments.plan(c, plan_hash))
-            except (DBAPIError, OSError) as failed:
-                log.warning("a plan can't be loaded: %s; trying again", failed)
+                except (DBAPIError, PoolTimeout, OSError) as failed:
+                    trouble.met(plan_hash, failed)
+                else:
+                    trouble.over(plan_hash)

@@ -197,6 +197,74 @@ def test_suggestions_name_the_nearest(problems: Finding) -> None:
     assert ["did you mean 'order_refunded'?"] == [p.hint for p in problems("- {wait_for: order_refundd, timeout: 1d, id: w}")]
 
 
+@pytest.mark.parametrize(
+    ("steps", "hint"),
+    [
+        ("- {wait: {until: 9am}, id: w}", 'write until: "09:00"'),
+        ("- {wait: {until: 9.30 p.m.}, id: w}", 'write until: "21:30"'),
+        ("- {wait: {until: 12am}, id: w}", 'write until: "00:00"'),
+        ("- {wait: {until: 17}, id: w}", 'write until: "17:00"'),
+        ("- {wait: {until: noon}, id: w}", 'write until: "12:00"'),
+        ("- {wait_for: signed_up, timeout: {until: 9am}, id: w}", 'write until: "09:00"'),
+        (
+            "- {wait: 9am, id: w}",
+            'write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year; a time of day goes under until: {until: "09:00"}',
+        ),
+        ("- {wait: 3, id: w}", "write 30s, 15m, 2h, 3d, 2w, 1 month or 1 year"),
+        (f"- {{{SEND}, window: {{from: 9am, to: 18:00}}}}", 'write "09:00"'),
+        ("- email: hello", "a message is a send: - {send: email, template: NAME, topic: TOPIC}"),
+        ("- {template: hello, SMS: x}", "a message is a send: - {send: sms, template: NAME, topic: TOPIC}"),
+        ("- {emial: hello}", "did you mean 'emit'?"),
+    ],
+)
+def test_what_a_newcomer_tries_is_answered_with_the_form(problems: Finding, steps: str, hint: str) -> None:
+    """A time of day as people say it, and a channel for a verb: the hint is what to write."""
+    assert [hint] == [p.hint for p in problems(steps) if p.level == "error"]
+
+
+@pytest.mark.parametrize(
+    ("written", "condition", "code"),
+    [
+        ("00118", "vars.x == 118", "SJ332"),
+        ("5", "vars.x >= 2", "SJ332"),
+        ("5", "vars.x in [5]", "SJ332"),
+        ('"{{ entry.total }}"', 'vars.x == "40"', "SJ332"),
+        ('"{{ entry.category }}"', 'vars.x == "foood"', "SJ330"),
+        ("true", "vars.x", "SJ331"),
+        ("00118", 'vars.x == "00118"', None),
+        ('"{{ 118 }}"', "vars.x == 118", None),
+        ('"{{ entry.total }}"', "vars.x > 39.5", "SJ333"),
+        ("2026-12-24", "now > vars.x", None),
+        ('"{{ now }}"', "now > vars.x", None),
+        ('"{{ entry.order_id }}-{{ entry.total }}"', "vars.x == 1", None),
+        ('"{{ [1] | first }}"', "vars.x == 1", None),
+        ("[a, b]", "vars.x", None),
+    ],
+)
+def test_a_variable_has_the_type_of_what_it_is_given(problems: Finding, written: str, condition: str, code: str | None) -> None:
+    """What `set` writes is text unless a lone `{{ }}` gives something else; a comparison that can't hold is found."""
+    steps = f"- set: {{vars.x: {written}}}\n- {{exit: a, if: '{condition}'}}"
+    assert ([] if code is None else [code]) == [p.code for p in problems(steps)]
+
+
+def test_a_variable_that_gets_values_of_two_types_is_of_any(problems: Finding) -> None:
+    """A text in one place and a number in another, or the answer of a call: nothing is known, so nothing is refused."""
+    read = "- {exit: a, if: vars.x == 118}"
+    assert ["SJ332"] == [p.code for p in problems(f"- set: {{vars.x: none}}\n{read}")]
+    assert [] == problems(
+        f"- set: {{vars.x: none}}\n- branch: [{{if: entry.total is none, then: [set: {{vars.x: '{{{{ 1 }}}}'}}]}}]\n{read}"
+    )
+    assert [] == problems(f"- set: {{vars.x: none}}\n- {{call: GET https://a.example/x, into: vars.x}}\n{read}")
+
+
+def test_exits_and_goals_know_the_variables_of_all_steps(problems: Finding) -> None:
+    """A variable that any step writes may be read there, with its type; one that no step writes is unknown."""
+    steps = "- set: {vars.x: 00118}\n"
+    assert [] == problems(j='exit: {if: vars.x == "00118"}\n' + HEAD + steps)
+    assert ["SJ332"] == [p.code for p in problems(j="exit: {if: vars.x == 118}\n" + HEAD + steps)]
+    assert ["SJ231"] == [p.code for p in problems(j="exit: {if: vars.y is none}\n" + HEAD + steps)]
+
+
 def test_event_is_known_where_a_wait_has_taken_it(problems: Finding) -> None:
     """In `then` it has the event's properties, in `else` there is none, behind the wait it may be missing."""
     wait = "- wait_for: review_submitted\n  id: w\n  timeout: 1d\n"

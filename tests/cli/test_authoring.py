@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,24 @@ def test_a_misspelt_adapter_is_told_by_validate_and_stops_up(shop: Path) -> None
     assert (1, True) == (done.returncode, "there is no module channels.flie" in done.stderr)
     started = sojourn("up", "--port", "0", cwd=shop)
     assert (2, True) == (started.returncode, "SJ453" in started.stderr)
+
+
+def test_up_without_a_project_says_so_before_anything_else(tmp_path: Path) -> None:
+    """A taken port is of no interest to who stands in the wrong folder; nothing is written there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = sojourn("up", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
+    assert (2, f"there is no project in {tmp_path}") == (done.returncode, done.stderr.splitlines()[0])
+    assert "sojourn init" in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_settings_are_named_like_every_other_file(shop: Path) -> None:
+    """A problem of sojourn.yaml has the file's path in the project, wherever the project lies."""
+    settings = shop / "sojourn.yaml"
+    settings.write_text("proyect: shop\n" + settings.read_text().partition("\n")[2])
+    done = sojourn("validate", "--project", str(shop))
+    assert "sojourn.yaml:1:1: error SJ110" == done.stderr.splitlines()[0].rpartition(":")[0]
+    assert {"sojourn.yaml"} == {p["file"] for p in answer(sojourn("validate", "--json", cwd=shop))["problems"]}
 
 
 def test_a_secret_that_is_not_set_is_a_warning_for_validate(shop: Path) -> None:

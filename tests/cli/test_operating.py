@@ -78,6 +78,44 @@ def test_deploy_asks_and_takes_effect_whole_or_not_at_all(folder: Path, database
     assert "no journey changed" in run("deploy", "--yes").stdout
 
 
+def test_deploy_names_what_journeys_share_and_is_other_than_before(folder: Path, database_url: str) -> None:
+    """A deploy that changes no journey says which template and which file did change; it holds for those inside too."""
+    run = Commands(folder, database_url)
+    assert [] == answer(run("deploy", "--yes", "--json"))["shared"]
+    hello = folder / "templates/email/hello.txt"
+    hello.write_text(hello.read_text().replace("Hi", "Dear"))
+    done = run("deploy", "--yes").stdout
+    assert "template email/hello changed, for those inside too\n" in done
+    assert done.endswith("deployed (number 2); no journey changed, but template email/hello\n")
+    policy = folder / "journeys/policy.yaml"
+    policy.write_text(policy.read_text().replace("timezone: UTC", "timezone: Europe/Rome"))
+    (folder / "templates/sms/hello.txt").unlink()
+    (folder / "templates/sms/later.txt").write_text("Later")
+    looked = answer(run("deploy", "--dry-run", "--json"))
+    shared = [("policy.yaml", "changed"), ("template sms/hello", "gone"), ("template sms/later", "new")]
+    assert shared == [(s["name"], s["change"]) for s in looked["shared"]]
+    assert "no journey changed, but policy.yaml, template sms/hello, template sms/later\n" in run("deploy", "--yes").stdout
+    assert run("deploy", "--yes").stdout.endswith("deployed (number 4); no journey changed\n")
+
+
+async def test_deploy_counts_a_step_once_however_many_plans_have_it(
+    folder: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Those who stand in the same step on an old and on the new plan are one number."""
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
+        await engine.identify("ada")
+        await engine.identify("bob")
+        await engine.track("ada", "signed_up")
+        await at_month(engine, 1)
+        (folder / "journeys/welcome.yaml").write_text(f"summary: new\n{JOURNEY.lstrip()}")
+        await engine.deploy()
+        await engine.track("bob", "signed_up")
+        await at_month(engine, 2)
+        run = Commands(folder, database_url)
+        assert "2 at month" in run("deploy", "--dry-run").stdout
+        assert [{"month": 2}] == [c["inside"] for c in answer(run("deploy", "--dry-run", "--json"))["changes"]]
+
+
 def test_migrate_makes_an_empty_database_usable(tmp_path: Path, database_url: str) -> None:
     """`migrate` is safe to run on a database that is at the schema already."""
     done = sojourn("migrate", cwd=tmp_path, SOJOURN_DATABASE_URL=database_url)
@@ -135,6 +173,19 @@ async def test_stop_ends_people_in_the_middle_of_a_wait(
             return not await engine.query("select 1 from inputs where relayed_at is null")
 
         await engine.until(relayed)
+
+
+@pytest.mark.parametrize("command", ["retry", "stop"])
+def test_a_number_that_no_enrollment_has_is_told_in_words(folder: Path, database_url: str, command: str) -> None:
+    """A number of nobody is answered with 1 like any name of nobody, and what is no number at all with 2."""
+    run = Commands(folder, database_url)
+    for number in ("999", "0", "9" * 40):
+        done = run(command, number)
+        assert (1, f"there is no enrollment {number}\n`sojourn enrollments` lists them\n") == (done.returncode, done.stderr)
+    for word in ("abc", "²", "1.5"):
+        done = run(command, word)
+        told = f"{word!r} is not the number of an enrollment\n`sojourn enrollments` lists them\n"
+        assert (2, told) == (done.returncode, done.stderr)
 
 
 async def test_why_knows_near_names(folder: Path, database_url: str, temporal_address: str, task_queue_prefix: str) -> None:

@@ -73,6 +73,10 @@ def test_the_first_five_minutes(shop: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
     with running(shop) as process:
+        slip = sojourn("track", "ada", "projekt_created", cwd=shop)
+        told = ["accepted: projekt_created of ada"]
+        told.append("  no journey and no tracking.yaml knows projekt_created; did you mean 'project_created'?")
+        assert (0, told) == (slip.returncode, slip.stdout.splitlines())
         done = sojourn("track", "ada", "project_created", "title=Garden", cwd=shop)
         assert "was waited for in welcome" in done.stdout
         until(lambda: answer(sojourn("enrollments", "--json", cwd=shop))[0]["status"] == "ended")

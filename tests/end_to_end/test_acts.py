@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.core.enrollment import Command
-from engine.core.plan import Act
+from engine.core.plan import Act, Send
+from engine.delivery.channel import Receipt, Result
 from engine.store import tasks
 from engine.store.database import transaction
 from tests.harness import TRACKING, running, utc, write_project
@@ -213,6 +214,41 @@ async def test_last_send_tells_what_became_of_the_message(
         rows = await sojourn.query("select customer_id, queue, title from tasks order by customer_id")
         ada, bob = sojourn.customers["ada"], sojourn.customers["bob"]
         assert [(ada, "sent", "Sent"), (bob, "other", "dropped")] == [tuple(r) for r in rows]
+
+
+async def test_last_send_is_the_same_when_a_delivery_is_told_again(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A worker that dies before its answer is heard delivers once more, and what was dropped or refused is called that again."""
+    steps = """
+  - send: email
+    id: hello
+    template: hello
+    topic: news
+  - if: vars.last_send.status == "sent"
+    task: sent
+    title: Sent
+  - wait: 30d
+    id: month
+"""
+    folder = write_project(tmp_path, {"journeys/told.yaml": journey("told", steps)})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        sojourn.email.answer = lambda m: Receipt(Result.REFUSED if m.to.startswith("eve") else Result.ACCEPTED)
+        for user, email in (("ada", "ada@example.com"), ("bob", None), ("eve", "eve@example.com")):
+            await sojourn.identify(user, email=email)
+        entered = await sojourn.accept([sojourn.event(user, "signed_up") for user in ("ada", "bob", "eve")])
+        await sojourn.waiting_in("month", 3)
+        await sojourn.pause()
+        said = "select vars->'last_send' as said from enrollments order by id"
+        before = [r.said for r in await sojourn.query(said)]
+        assert ["sent", "dropped", "refused"] == [s["status"] for s in before]
+        delivery = sojourn.worker.workers.activities.delivery
+        async with transaction(delivery.database) as c:
+            plan = (await delivery.deployments.current(c)).plans["told"]
+        op = next(i for i, found in enumerate(plan.ops) if isinstance(found, Send))
+        command = Command("deliver", op, 0, 0, utc("2026-03-02 10:00"), channel="email")
+        await delivery.deliver("email", plan, [(a.enrollments[0], command) for a in entered])
+        assert before == [r.said for r in await sojourn.query(said)]
 
 
 async def test_an_act_that_comes_after_the_exit_leaves_no_task_behind(

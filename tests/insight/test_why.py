@@ -13,12 +13,12 @@ from rich.console import Console
 from engine.cli.drawing import draw
 from engine.core.facts import GATES
 from engine.core.incoming import Incoming
-from engine.insight.finding import UnknownCustomer, find_customer, nearest
+from engine.insight.finding import UnknownCustomer, find_customer, nearest, unknown_event
 from engine.insight.story import Absence, Why
 from engine.insight.summary import messages_by_journey
 from engine.insight.why import why
 from engine.store.database import now, transaction
-from tests.harness import POLICY, Running, running, write_project
+from tests.harness import POLICY, TRACKING, Running, running, write_project
 
 JOURNEYS = {
     "journeys/welcome.yaml": """
@@ -190,3 +190,28 @@ async def test_customers_are_found_by_any_identifier(
 def test_nearest_prefers_what_looks_alike() -> None:
     """Close spellings come before those that only hold the text; case doesn't matter."""
     assert nearest("Bob", ["alice", "bobby", "bob1", "kabob-stand"]) == ["bob1", "bobby", "kabob-stand"]
+
+
+async def test_an_event_is_known_by_tracking_by_whoever_is_inside_and_by_the_engine(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Anything else is answered with the nearest name, also one that was known until yesterday's journey lost its last person."""
+    folder = write_project(tmp_path, {"journeys/welcome.yaml": JOURNEYS["journeys/welcome.yaml"]})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
+        await engine.pause()
+        await engine.identify("ada")
+        await engine.track("ada", "signed_up")
+        tracking = TRACKING.replace("confirmed:", "approved:")
+        changed = JOURNEYS["journeys/welcome.yaml"].replace("{event: confirmed", "{event: approved")
+        write_project(tmp_path, {"journeys/welcome.yaml": changed, "journeys/tracking.yaml": tracking})
+        await engine.deploy()
+
+        async def asked(name: str) -> str:
+            async with transaction(engine.worker.core.database) as c:
+                return await unknown_event(c, name)
+
+        assert ["", "", ""] == [await asked(name) for name in ("approved", "confirmed", "message_opened")]
+        assert "no journey and no tracking.yaml knows conformed; did you mean 'confirmed'?" == await asked("conformed")
+        await engine.query("update enrollments set status = 'ended' returning id")
+        await engine.query("update cohorts set open = false returning id")
+        assert "no journey and no tracking.yaml knows confirmed; known here: " in await asked("confirmed")
