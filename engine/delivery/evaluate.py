@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.authoring.expressions import Context, ExpressionError
-from engine.core.clock import Duration, add, next_time_of_day
+from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Outcome, State
 from engine.core.plan import Branch, Exit, Loop, Moment, Plan, Split, Wait, WaitFor
+from engine.core.upcoming import literal
 from engine.core.wire import share
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
@@ -176,16 +177,14 @@ class _Question:
         at = self.command.at
         zone = zone_named(self.context.zone if written.timezone == "customer" else written.timezone)
         found: datetime | None
-        if written.after is not None:
-            found = add(at, written.after, zone)
-        elif written.time_of_day is not None:
-            found = next_time_of_day(at, written.time_of_day, zone, written.days)
+        if written.expression is None:
+            found = literal(written, at, self.context.zone)
         else:
-            found = self.deployment.expression(written.expression or "").moment(self.context)
-        if found is None:
-            return None
-        if written.offset is not None:
-            found = add(found, written.offset, zone)
+            found = self.deployment.expression(written.expression).moment(self.context)
+            if found is None:
+                return None
+            if written.offset is not None:
+                found = add(found, written.offset, zone)
         if written.jitter is not None:
             found += _spread(written.jitter, found, zone, f"{self.row.id}/{self.command.op}/{self.command.visit}")
         return found
