@@ -6,9 +6,10 @@ gates defer the message, and gone as soon as the message has left, was dropped, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy.engine import Row
 
 from engine.store.database import Connection, fetch, rows, run
@@ -16,12 +17,12 @@ from engine.store.database import Connection, fetch, rows, run
 
 async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Everything these customers have registered, without those of journeys that are paused and of enrollments held out:
-    enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, expires_at, send_window, waiting,
-    until."""
+    enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, expires_at, send_window,
+    waiting, until."""
     return await fetch(
         c,
-        "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channel, p.topic, p.entered_at, p.planned_at, p.due, "
-        "p.expires_at, p.send_window, p.waiting, p.until from planned p left join journeys j on j.name = p.journey "
+        "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channel, p.topic, p.entered_at, p.planned_at, "
+        "p.due, p.expires_at, p.send_window, p.waiting, p.until from planned p left join journeys j on j.name = p.journey "
         "where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null",
         ids=list(ids),
     )
@@ -71,7 +72,22 @@ async def waiting(c: Connection, ids: Sequence[int]) -> list[int]:
     return [r.customer_id for r in found]
 
 
-async def moved(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+async def know_channels(c: Connection, addresses: Mapping[str, str]) -> None:
+    """Note where channels find a customer's address: channel → attribute ("": it needs none)."""
+    await run(
+        c,
+        "insert into channels (name, address) select r.key, r.value from jsonb_each_text(cast(:rows as jsonb)) as r "
+        "on conflict (name) do update set address = excluded.address where channels.address <> excluded.address",
+        rows=orjson.dumps(dict(addresses)).decode(),
+    )
+
+
+async def addresses(c: Connection) -> dict[str, str]:
+    """What `know_channels` noted."""
+    return {r.name: r.address for r in await fetch(c, "select name, address from channels")}
+
+
+async def moved(c: Connection, items: Sequence[Mapping[str, Any]]) -> None:
     """Messages that wait may go earlier: enrollment_id, until. Their rows say so; telling the cohorts is the caller's."""
     if items:
         await run(

@@ -104,7 +104,7 @@ def test_what_consent_or_a_hold_keeps_back_sets_nothing_aside(known: dict[str, A
 def test_why_says_that_the_slot_is_set_aside() -> None:
     """The cap's answer counts what goes first."""
     verdict = decided(registered(2, "promotional"), [registered(1, "lifecycle", NOON + HOUR)], [], policy(caps=(DAILY,)))
-    assert "1 of 1 used on Tuesday 3 March, 1 of them set aside for messages that go first" in verdict.gates[10].detail
+    assert "1 of 1 used on 3 March (Europe/Rome), 1 of them set aside for messages that go first" in verdict.gates[10].detail
 
 
 def test_a_freed_slot_moves_everybody_up() -> None:

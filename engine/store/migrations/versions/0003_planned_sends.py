@@ -1,4 +1,5 @@
-"""The next send of each enrollment, as far as it is certain, and the messages that wait: what caps set slots aside for."""
+"""The next send of each enrollment, as far as it is certain, and the messages that wait: what caps set slots aside for; and where
+each channel finds a customer's address, for processes that don't run the channel."""
 
 from alembic import op
 
@@ -15,9 +16,10 @@ create table planned (
     send_window jsonb, waiting boolean not null default false, until timestamptz
 );
 create index planned_customer on planned (customer_id);
+create table channels (name text primary key, address text not null);
 """
 
 
 def upgrade() -> None:
-    """Add the table. What is under way registers itself with its next wait or its next decision."""
+    """Add the tables. What is under way registers itself with its next wait or its next decision."""
     op.execute(PLANNED)
