@@ -22,6 +22,7 @@ from engine.intake.door import Intake
 from engine.intake.relay import Relay
 from engine.settings.project import Settings
 from engine.store import clock as clock_store
+from engine.store import planned
 from engine.store.database import Database, connect, transaction
 from engine.temporal.activities import Activities
 from engine.temporal.client import Journeys
@@ -146,6 +147,8 @@ async def open_worker(
             ),
         )
         journeys = Journeys(client, prefix, core.clock, settings.cohort.max_size, heartbeat_seconds)
+        async with transaction(core.database) as c:
+            await planned.know_channels(c, {name: channel.capabilities.address for name, channel in loaded.items()})
         try:
             yield Worker(
                 core,

@@ -60,14 +60,10 @@ def _matches(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
 
 
 def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
-    # When the slots that `rule` counts were taken, and when those set aside for strictly higher tiers are due.
-    policy, uncounted = case.policy, case.policy.uncounted
+    # When the slots that `rule` counts were taken, and when those are that what goes before this message will take.
+    uncounted = case.policy.uncounted
     taken = [s.at for s in case.facts.slots if s.tier not in uncounted and _matches(rule, s)]
-    if not case.facts.planned:
-        return taken, []
-    rank = policy.rank(case.message.tier)
-    aside = [p for p in case.facts.planned if p.tier not in uncounted and _matches(rule, p)]
-    return taken, [p.due for p in aside if policy.rank(p.tier) < rank]
+    return taken, [at for p, at in case.ahead if p.tier not in uncounted and _matches(rule, p)]
 
 
 def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
@@ -138,4 +134,4 @@ def _within(per: Literal["day", "week", "month"], start: datetime, case: Case) -
 
 
 def _set_aside(aside: list[datetime]) -> str:
-    return f", {len(aside)} of them set aside for higher tiers" if aside else ""
+    return f", {len(aside)} of them set aside for messages that go first" if aside else ""

@@ -6,10 +6,11 @@ The gates read a `Case` and never write one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.core import clock
-from engine.core.facts import Facts, Message
+from engine.core.facts import Facts, Message, PlannedFact
 from engine.core.policy import Policy, Tier
 
 
@@ -17,7 +18,8 @@ from engine.core.policy import Policy, Tier
 class Case:
     """What every gate looks at. `zone`: the customer's own, else policy's, else UTC.
 
-    `zone_rule` and `zone_problem` (a sentence) say why `zone` must not be trusted for quiet hours; empty where it may."""
+    `zone_rule` and `zone_problem` (a sentence) say why `zone` must not be trusted for quiet hours; empty where it may.
+    `ahead`: what goes before the message and when, as `queue.ahead` works it out."""
 
     policy: Policy
     facts: Facts
@@ -26,6 +28,7 @@ class Case:
     zone: ZoneInfo
     zone_rule: str = ""
     zone_problem: str = ""
+    ahead: tuple[tuple[PlannedFact, datetime], ...] = ()
 
 
 def open_case(policy: Policy, facts: Facts, message: Message) -> Case:

@@ -49,13 +49,26 @@ class SlotFact:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFact:
-    """A send of a higher tier that will be reached by time alone, for which caps set a slot aside."""
+    """Another send of this customer that has been registered: one that time alone will reach at `due`, or (`waiting`) a message
+    that the gates deferred and that may go from `due` on. It may take a slot before the message that is decided does.
+
+    `enrollment` and `entered_at` place it among those of its tier (0 and None: unknown, it comes after them). `planned_at`: when
+    its step was or will be reached, None: at `due`. `address` None: its channel can't reach the customer. `suppressed`: why
+    that address must not be used."""
 
     tier: str
     channel: str
     topic: str | None
     journey: str
     due: datetime
+    enrollment: int = 0
+    entered_at: datetime | None = None
+    waiting: bool = False
+    planned_at: datetime | None = None
+    expires_at: datetime | None = None
+    window: Window | None = None
+    address: str | None = ""
+    suppressed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,8 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message before the gates. `planned_at`: when its step was reached (logical). `expires_at` None: never expires.
-    `holdout` in facts names the holdout that the customer is in. `reserved`: it holds its cap slot already (a retry)."""
+    `holdout` in facts names the holdout that the customer is in. `reserved`: it holds its cap slot already (a retry).
+    `enrollment` and `entered_at` place it among those of its tier (0 and None: unknown)."""
 
     journey: str
     step: str
@@ -100,6 +114,8 @@ class Message:
     expires_at: datetime | None = None
     window: Window | None = None
     reserved: bool = False
+    enrollment: int = 0
+    entered_at: datetime | None = None
 
 
 GATES = (

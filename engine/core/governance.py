@@ -6,6 +6,7 @@ Only the order of the gates and what their answers add up to belong here; what a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from engine.core import gates
@@ -16,6 +17,8 @@ from engine.core.facts import Facts, GateAnswer, Message, Verdict
 from engine.core.holds import delaying, hold
 from engine.core.hours import quiet_hours
 from engine.core.policy import Policy
+from engine.core.queue import ahead
+from engine.core.settling import settle
 from engine.core.telling import tell_moment
 
 _ORDER = (
@@ -32,9 +35,6 @@ _ORDER = (
     cap,
 )
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_OF_TIME = (hold, quiet_hours, cap)
-_ROUNDS = 64
-"""How often the time-dependent gates are asked again before a set of rules counts as one that never opens."""
 
 
 def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Verdict:
@@ -43,13 +43,15 @@ def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Ver
     Every gate answers, in the order of `facts.GATES`. A drop beats a defer; several defers wait for the moment at which all have
     settled. Only a deferred verdict has `until`: at the latest `expires_at`, where the message is decided a last time."""
     case = open_case(policy, facts, message)
+    if facts.planned:
+        case = replace(case, ahead=ahead(case, now))
     answers = tuple([gate(case, now) for gate in _ORDER])
     if dropped := _first_drop(answers):
         return _expired(case, answers, now, None) if dropped.gate == "expires" else _drop(answers, dropped)
     waits = [a for a in answers if a.answer == "defer"]
     if not waits:
         return Verdict("allow", answers, detail="Every gate lets it pass.")
-    earliest, certain, last = _settle(case, waits)
+    earliest, certain, last = settle(case, now)
     end = message.expires_at
     if certain and earliest is None and end is None:
         return _drop(answers, _in_the_way(waits))
@@ -66,23 +68,6 @@ def _first_drop(answers: tuple[GateAnswer, ...]) -> GateAnswer | None:
         if answer.answer == "drop":
             return answer
     return None
-
-
-def _settle(case: Case, waits: list[GateAnswer]) -> tuple[datetime | None, bool, datetime]:
-    # The first moment at which everything passes (None: never), whether only time is in the way, and the last moment tried.
-    certain = True
-    moment = _latest(waits)
-    for _ in range(_ROUNDS):
-        certain = certain and all(a.certain for a in waits)
-        waits = [a for gate in _OF_TIME if (a := gate(case, moment)).answer == "defer"]
-        if not waits:
-            return moment, certain, moment
-        moment = _latest(waits)
-    return None, certain, moment
-
-
-def _latest(waits: list[GateAnswer]) -> datetime:
-    return max(a.until for a in waits if a.until is not None)
 
 
 def _in_the_way(waits: list[GateAnswer]) -> GateAnswer:

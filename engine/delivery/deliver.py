@@ -33,8 +33,9 @@ from engine.delivery.draft import Draft, expiry
 from engine.delivery.links import Links
 from engine.delivery.pacing import Pace
 from engine.delivery.people import People
+from engine.delivery.queueing import nearer, requeue, wake
 from engine.delivery.render import RenderError
-from engine.store import customers, enrollments, ledger
+from engine.store import customers, enrollments, ledger, planned
 from engine.store.database import Connection, Database, now, transaction
 from engine.store.ledger import UNKNOWN
 
@@ -159,9 +160,14 @@ class Delivery:
                         "at": moment,
                     }
                 )
+        freed = sorted({d.customer for d, r in zip(claimed, results, strict=True) if not r["keep_slot"]})
         async with transaction(self.database) as c:
+            if freed:
+                await customers.lock(c, freed)
             await ledger.results(c, results, owner=owner)
             await customers.suppress(c, suppressed)
+            if freed:
+                await requeue(c, deployment, freed, await now(c))
 
     async def _decide(
         self, c: Connection, deployment: Deployment, channel: Channel, chunk: Sequence[Draft], owner: str
@@ -170,7 +176,8 @@ class Delivery:
         policy = deployment.policy
         people = await customers.lock(c, [d.customer for d in chunk])
         moment = await now(c)
-        case = await facts.load(c, policy, chunk, channel.name, moment)
+        case = await facts.load(c, policy, chunk, self._addresses(), moment)
+        left: list[Draft] = []
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
         for draft in chunk:
@@ -185,17 +192,33 @@ class Delivery:
             draft.verdict = verdict
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at))
             messages.append(self._apply(draft, verdict, at, case, deployment))
+            if case.known.note(draft, at):
+                left.append(draft)
         await ledger.decided(c, decisions)
         await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
+        await self._queue(c, deployment, chunk, left, moment)
+        return moment
+
+    async def _queue(
+        self, c: Connection, deployment: Deployment, chunk: Sequence[Draft], left: Sequence[Draft], moment: datetime
+    ) -> None:
+        """Who waits now stands in the queue. Who has `left` it without a handover may let others of the same customer go."""
+        again = [d for d in chunk if d.outcome is not None and d.outcome.kind == "again"]
+        if deployment.policy.caps:
+            await planned.register(c, [d.registration(moment) for d in again if d.waits()])
+        await planned.forget(c, [d.enrollment for d in left])
+        dropped = sorted({d.customer for d in left if d.outcome is not None})
+        earlier = await nearer(c, deployment, dropped, moment)
+        await enrollments.lock_rows(c, [*(d.enrollment for d in again), *(e["enrollment_id"] for e in earlier)])
         await enrollments.record_deferrals(
             c,
-            [
-                {"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until}
-                for d in chunk
-                if d.outcome is not None and d.outcome.kind == "again"
-            ],
+            [{"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until} for d in again if d.outcome is not None],
         )
-        return moment
+        if earlier:
+            await wake(c, earlier)
+
+    def _addresses(self) -> dict[str, str]:
+        return {name: channel.capabilities.address for name, channel in self.channels.items()}
 
     def _settled(
         self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]], policy: str
@@ -240,7 +263,7 @@ class Delivery:
             slot = kept or at
             if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
                 fact = SlotFact(draft.op.tier, draft.command.channel, draft.op.topic, draft.plan.journey, at)
-                case.slots[draft.customer].append(fact)
+                case.known.slots[draft.customer].append(fact)
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":
             draft.done("again", until=verdict.until)

@@ -62,6 +62,8 @@ class Draft:
             expires_at=self.expires_at,
             window=self.op.window,
             reserved=self.reserved,
+            enrollment=self.enrollment,
+            entered_at=self.row.entered_at,
         )
 
     def done(self, kind: Any, **values: Any) -> Outcome:
@@ -130,6 +132,29 @@ class Draft:
             "policy": policy,
             "consent_version": self.consent_version,
             **values,
+        }
+
+    def waits(self) -> bool:
+        """Whether the gates have deferred it and it will be decided again."""
+        return self.outcome is not None and self.outcome.kind == "again" and self.verdict is not None
+
+    def registration(self, now: datetime) -> dict[str, Any]:
+        """The row of `store.planned.register` with which it waits for its turn."""
+        return {
+            "enrollment_id": self.enrollment,
+            "customer_id": self.customer,
+            "journey": self.plan.journey,
+            "entered_at": self.row.entered_at,
+            "step": self.op.step,
+            "tier": self.op.tier,
+            "channel": self.command.channel,
+            "topic": self.op.topic,
+            "planned_at": self.command.at,
+            "due": now,
+            "expires_at": self.expires_at,
+            "send_window": dump(self.op.window),
+            "waiting": True,
+            "until": self.outcome.until if self.outcome is not None else None,
         }
 
     def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:

@@ -13,15 +13,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.authoring.expressions import Context, ExpressionError
-from engine.core.clock import Duration, add, next_time_of_day
+from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Outcome, State
 from engine.core.plan import Branch, Exit, Loop, Moment, Plan, Split, Wait, WaitFor
+from engine.core.upcoming import literal
 from engine.core.wire import share
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
-from engine.store import enrollments
+from engine.delivery.queueing import registration
+from engine.store import enrollments, planned
 from engine.store.database import Database, now, transaction
 
 Asked = tuple[int, Command, State | None]
@@ -51,6 +53,7 @@ class Evaluation:
                     inputs[r.enrollment_id].append(r)
             answers = []
             positions = []
+            registrations = []
             for member, command, state in asked:
                 outcome = self._answer(deployment, plan, people, rows[member], inputs[member], command, state)
                 answers.append((member, outcome))
@@ -58,7 +61,9 @@ class Evaluation:
                     step = getattr(plan.ops[command.op], "step", "")
                     body = None if state is None else encode_state(state)
                     positions.append({"id": member, "step": step, "wake_at": outcome.until, "state": body})
+                    registrations.append(_registration(deployment, plan, people, rows[member], command, outcome))
             await enrollments.record_positions(c, positions)
+            await planned.register(c, [r for r in registrations if r is not None])
         return answers
 
     def _answer(
@@ -76,6 +81,16 @@ class Evaluation:
             return _Question(deployment, plan, row, context, command, state, inputs).answer()
         except (ExpressionError, ValueError) as wrong:
             return Outcome("park", command.op, command.visit, command.attempt, reason=f"condition: {wrong}"[:180])
+
+
+def _registration(
+    deployment: Deployment, plan: Plan, people: People, row: Any, command: Command, outcome: Outcome
+) -> dict[str, Any] | None:
+    """What the sleeper will send next, if only time stands between."""
+    if outcome.until is None or not isinstance(plan.ops[command.op], Wait):
+        return None
+    zone = people.zone(row.customer_id, row.attributes)
+    return registration(deployment.policy, plan, row.id, command.op + 1, outcome.until, zone)
 
 
 @dataclass(slots=True)
@@ -176,16 +191,14 @@ class _Question:
         at = self.command.at
         zone = zone_named(self.context.zone if written.timezone == "customer" else written.timezone)
         found: datetime | None
-        if written.after is not None:
-            found = add(at, written.after, zone)
-        elif written.time_of_day is not None:
-            found = next_time_of_day(at, written.time_of_day, zone, written.days)
+        if written.expression is None:
+            found = literal(written, at, self.context.zone)
         else:
-            found = self.deployment.expression(written.expression or "").moment(self.context)
-        if found is None:
-            return None
-        if written.offset is not None:
-            found = add(found, written.offset, zone)
+            found = self.deployment.expression(written.expression).moment(self.context)
+            if found is None:
+                return None
+            if written.offset is not None:
+                found = add(found, written.offset, zone)
         if written.jitter is not None:
             found += _spread(written.jitter, found, zone, f"{self.row.id}/{self.command.op}/{self.command.visit}")
         return found

@@ -10,25 +10,89 @@ from typing import Any
 
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
-from engine.core.facts import ConsentFact, Facts, HoldFact, SlotFact
+from engine.core.facts import ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
+from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
+from engine.core.wire import load as load_json
 from engine.core.wire import share
 from engine.delivery.draft import Draft
-from engine.store import customers, ledger
+from engine.store import customers, ledger, planned
 from engine.store.database import Connection
 
 
 @dataclass(slots=True)
-class Case:
-    """One batch's facts, by customer and by enrollment. `slots` grows while the batch is decided."""
+class Known:
+    """What one transaction knows of these customers, by id. `slots` and `registered` (customer → enrollment → the row of
+    `store.planned`) change while a batch is decided. `addresses`: channel → the attribute that holds its address ("": it needs
+    none), for the channels that this process knows."""
 
-    people: Mapping[int, Any]
-    states: Mapping[int, Any]
-    suppressed: Mapping[tuple[int, str], str]
+    policy: Policy
+    addresses: Mapping[str, str]
+    suppressed: Mapping[tuple[int, str, str], str]
     consents: Mapping[int, tuple[ConsentFact, ...]]
     soft: Mapping[tuple[int, str], datetime]
     holds: Mapping[int, tuple[HoldFact, ...]]
     slots: dict[int, list[SlotFact]]
+    registered: dict[int, dict[int, Mapping[str, Any]]]
+
+    def planned(self, customer: int, attributes: Mapping[str, Any]) -> tuple[PlannedFact, ...]:
+        """The customer's registered sends, with whether each could reach them."""
+        return tuple([self._planned(r, customer, attributes) for r in self.registered.get(customer, {}).values()])
+
+    def _planned(self, r: Mapping[str, Any], customer: int, attributes: Mapping[str, Any]) -> PlannedFact:
+        name = self.addresses.get(r["channel"], "")
+        address = attributes.get(name) if name else ""
+        return PlannedFact(
+            tier=r["tier"],
+            channel=r["channel"],
+            topic=r["topic"],
+            journey=r["journey"],
+            due=r["due"],
+            enrollment=r["enrollment_id"],
+            entered_at=r["entered_at"],
+            waiting=r["waiting"],
+            planned_at=r["planned_at"],
+            expires_at=r["expires_at"],
+            window=None if r["send_window"] is None else load_json(Window, r["send_window"]),
+            address=None if address is None or (name and address == "") else str(address),
+            suppressed=self.suppressed.get((customer, r["channel"], str(address))),
+        )
+
+    def note(self, draft: Draft, now: datetime) -> bool:
+        """A draft of these customers has been decided: it waits in the queue, or is no longer in it. Whether it was, and left."""
+        mine = self.registered.setdefault(draft.customer, {})
+        if draft.waits():
+            mine[draft.enrollment] = draft.registration(now)
+            return False
+        return mine.pop(draft.enrollment, None) is not None
+
+    def of_customer(self, person: Any, zone: str | None, quiet: tuple[bool, ...], **message: Any) -> Facts:
+        """The facts for one message of `person` (a locked row), whose own zone is `zone`. `message`: what concerns it alone."""
+        soft = tuple(
+            (channel, self.soft[(person.id, event)])
+            for channel, event in soft_channels(self.policy).items()
+            if (person.id, event) in self.soft
+        )
+        return Facts(
+            erased=person.erased_at is not None,
+            restricted=person.restricted,
+            zone=zone,
+            consents=self.consents.get(person.id, ()),
+            soft_opt_in_at=soft,
+            holds=self.holds.get(person.id, ()),
+            slots=tuple(self.slots.get(person.id, ())),
+            planned=self.planned(person.id, person.attributes),
+            quiet=quiet,
+            **message,
+        )
+
+
+@dataclass(slots=True)
+class Case:
+    """One batch's facts: of its customers, of its enrollments, and what the ledger knows under its keys."""
+
+    known: Known
+    states: Mapping[int, Any]
     keys: Mapping[str, Any]
 
 
@@ -56,59 +120,62 @@ def soft_channels(policy: Policy) -> dict[str, str]:
     return {rule.channel: rule.soft.after for rule in policy.consent if rule.soft is not None}
 
 
-async def load(c: Connection, policy: Policy, drafts: Sequence[Draft], channel: str, now: datetime) -> Case:
-    """Everything about these drafts' customers (who are locked), in a handful of statements."""
+async def load(c: Connection, policy: Policy, drafts: Sequence[Draft], addresses: Mapping[str, str], now: datetime) -> Case:
+    """Everything about these drafts and their customers (who are locked), in a handful of statements."""
     ids = sorted({d.customer for d in drafts})
+    return Case(
+        known=await know(c, policy, ids, addresses, min(d.command.at for d in drafts), now),
+        states=await ledger.journey_states(c, [d.enrollment for d in drafts]),
+        keys=await ledger.by_key(c, [d.key for d in drafts]),
+    )
+
+
+async def know(
+    c: Connection, policy: Policy, ids: Sequence[int], addresses: Mapping[str, str], oldest: datetime, now: datetime
+) -> Known:
+    """Everything about these customers (who are locked). `oldest`: when the first of their messages was planned."""
     since = window_start(policy, now)
     slots: dict[int, list[SlotFact]] = defaultdict(list)
+    registered: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     if since is not None:
         for r in await ledger.slots(c, ids, since, counted_tiers(policy)):
             slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at))
+        for r in await planned.of_customers(c, ids):
+            if not held_out(policy, r.customer_id, r.tier):
+                registered[r.customer_id][r.enrollment_id] = dict(r._mapping)
     consents: dict[int, list[ConsentFact]] = defaultdict(list)
     for r in await customers.consents(c, ids):
         consents[r.customer_id].append(ConsentFact(r.channel, r.topic, r.state, r.at, r.source, r.until, r.id))
     holds: dict[int, list[HoldFact]] = defaultdict(list)
     if policy.holds:
-        for r in await customers.holds(c, ids, min(d.command.at for d in drafts)):
+        for r in await customers.holds(c, ids, oldest):
             holds[r.customer_id].append(HoldFact(r.name, tuple(r.pause), r.opened_at, r.until, r.closed_at))
-    soft = soft_channels(policy)
-    return Case(
-        people={},
-        states=await ledger.journey_states(c, [d.enrollment for d in drafts]),
-        suppressed={(r.customer_id, r.address): r.reason for r in await customers.suppressions(c, ids, channel)},
+    return Known(
+        policy=policy,
+        addresses=addresses,
+        suppressed={(r.customer_id, r.channel, r.address): r.reason for r in await customers.suppressions(c, ids)},
         consents={i: tuple(f) for i, f in consents.items()},
-        soft=await customers.last_events(c, ids, sorted(set(soft.values()))),
+        soft=await customers.last_events(c, ids, sorted(set(soft_channels(policy).values()))),
         holds={i: tuple(f) for i, f in holds.items()},
         slots=slots,
-        keys=await ledger.by_key(c, [d.key for d in drafts]),
+        registered=registered,
     )
 
 
 def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, quiet: tuple[bool, ...]) -> Facts:
     """The facts for one draft. `person`: the locked customer row; `zone`: the customer's own."""
     state = case.states[draft.enrollment]
-    consents = case.consents.get(draft.customer, ())
-    draft.consent_version = max((f.version for f in consents), default=0)
-    soft = tuple(
-        (channel, case.soft[(draft.customer, event)])
-        for channel, event in soft_channels(policy).items()
-        if (draft.customer, event) in case.soft
-    )
-    return Facts(
+    draft.consent_version = max((f.version for f in case.known.consents.get(draft.customer, ())), default=0)
+    return case.known.of_customer(
+        person,
+        zone,
+        quiet,
         live=state.status == "live",
         ended_reason=state.reason or None,
-        erased=person.erased_at is not None,
-        restricted=person.restricted,
         paused=state.paused,
-        zone=zone,
         address=draft.address,
-        suppressed=case.suppressed.get((draft.customer, draft.address or "")),
-        consents=consents,
-        soft_opt_in_at=soft,
+        suppressed=case.known.suppressed.get((draft.customer, draft.command.channel, draft.address or "")),
         holdout=holdout(policy, draft, state.holdout),
-        holds=case.holds.get(draft.customer, ()),
-        slots=tuple(case.slots.get(draft.customer, ())),
-        quiet=quiet,
     )
 
 
@@ -116,7 +183,10 @@ def holdout(policy: Policy, draft: Draft, of_journey: bool) -> str | None:
     """The name of the holdout that keeps this message back: the journey's, or policy's global one for the tier."""
     if of_journey:
         return draft.plan.journey
+    return policy.holdout.name if policy.holdout is not None and held_out(policy, draft.customer, draft.op.tier) else None
+
+
+def held_out(policy: Policy, customer: int, tier: str) -> bool:
+    """Whether policy's global holdout keeps messages of `tier` from this customer."""
     whole = policy.holdout
-    if whole is not None and draft.op.tier in whole.tiers and share(f"holdout/{whole.name}", str(draft.customer)) < whole.share:
-        return whole.name
-    return None
+    return whole is not None and tier in whole.tiers and share(f"holdout/{whole.name}", str(customer)) < whole.share

@@ -23,9 +23,10 @@ from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
+from engine.delivery.queueing import requeue
 from engine.intake.happening import GOAL_REACHED, Happening, claim
 from engine.intake.person import Hold, Inside, Person
-from engine.store import customers, enrollments, events, tasks
+from engine.store import customers, enrollments, events, planned, tasks
 from engine.store import relay as relay_store
 from engine.store.database import Connection, Database, collided, now, run, transaction
 
@@ -235,11 +236,13 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     await tasks.complete(c, h.tasks_done, moment)
     await enrollments.end(c, h.ends, close_tasks=True)
     await enrollments.insert(c, h.begun)
+    await planned.register(c, list(h.planned.values()))
     await enrollments.append_inputs(c, h.inputs)
     await customers.open_holds(c, [hold.row(p.id) for p in h.people.values() for hold in p.holds if hold.id is None])
     closed = [(p.id, hold) for p in h.people.values() for hold in p.holds if hold.id is not None and hold.closed_at is not None]
     if closed:
         await customers.close_holds(c, [hold.id for _, hold in closed if hold.id is not None], moment)
         await enrollments.wake_paused(c, [(owner, hold.pause) for owner, hold in closed])
+    await requeue(c, h.deployment, h.freed(), moment)
     if h.begun or h.inputs or h.ends or closed:
         await run(c, "select pg_notify(:channel, '')", channel=relay_store.CHANNEL)

@@ -20,6 +20,7 @@ from engine.core.plan import Entry, Plan
 from engine.core.wire import Json, share
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
+from engine.delivery.queueing import registration
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
@@ -44,6 +45,7 @@ class Happening:
     goals: list[dict[str, Any]] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
     begun: list[dict[str, Any]] = field(default_factory=list)
+    planned: dict[int, dict[str, Any]] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     tasks_done: list[tuple[int, int]] = field(default_factory=list)
     consequences: list[Incoming] = field(default_factory=list)
@@ -69,6 +71,12 @@ class Happening:
         if incoming.depth > CHAIN_LIMIT:
             return []
         return self._enter(person, incoming, event, event_id, at)
+
+    def freed(self) -> list[int]:
+        """Customers whose queue may have moved: something ended, or may no longer be sent, or could go elsewhere."""
+        told = {row["customer_id"] for row in (*self.consents, *self.suppressions)}
+        held = {p.id for p in self.people.values() if p.changed or p.left or any(h.id is None for h in p.holds)}
+        return sorted(told | held)
 
     def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
         """Merge traits; the attributes whose value changed."""
@@ -200,6 +208,7 @@ class Happening:
                     hold.closed_at = self.now
         else:
             self.ends.append({"id": inside.id, "reason": reason, "at": self.now})
+            person.left = True
         self._input(inside, "exit", self.now, event_id, [], reason)
 
     def _input(
@@ -288,6 +297,9 @@ class Happening:
             "lane": person.id % LANES,
             "once": once,
         }
+        planned = registration(self.deployment.policy, plan, enrollment, 0, at, zone)
+        if planned is not None:
+            self.planned[enrollment] = planned
         self.begun.append(row)
         self.last[slot] = (at, number)
         if once is not None:

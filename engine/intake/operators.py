@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.delivery.deployment import Deployments
+from engine.delivery.queueing import requeue
 from engine.store import audit, parking
 from engine.store import enrollments as store
 from engine.store.database import Connection, now
@@ -26,11 +28,13 @@ async def retry(c: Connection, enrollments: Sequence[int], actor: str) -> list[i
 async def stop(c: Connection, enrollments: Sequence[int], actor: str) -> list[int]:
     """End those of `enrollments` that haven't ended: what they had waiting is dropped, their tasks are closed. The ids that it
     concerned."""
-    await store.lock_customers(c, enrollments)
+    owners = await store.lock_customers(c, enrollments)
     at = await now(c)
     ended = await store.end(c, [{"id": i, "reason": STOPPED, "at": at} for i in sorted(set(enrollments))], close_tasks=True)
     items = [{"enrollment_id": i, "kind": "stop", "at": at, "reason": STOPPED} for i in sorted(ended)]
     await store.append_inputs(c, items)
+    if ended:
+        await requeue(c, await Deployments().current(c), owners, at)
     await _done(c, actor, "stop", ended)
     return sorted(ended)
 

@@ -63,7 +63,7 @@ class Inside:
 
 @dataclass(slots=True)
 class Person:
-    """A locked customer."""
+    """A locked customer. `changed`: an attribute has another value. `left`: an enrollment that had begun before has ended."""
 
     id: int
     attributes: dict[str, Json]
@@ -71,3 +71,4 @@ class Person:
     enrollments: list[Inside] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     changed: bool = False
+    left: bool = False

@@ -124,14 +124,13 @@ async def suppress(c: Connection, items: Sequence[dict[str, Any]]) -> None:
         )
 
 
-async def suppressions(c: Connection, ids: Sequence[int], channel: str) -> list[Row[Any]]:
-    """Addresses of these customers that `channel` must not use: customer_id, address, reason."""
+async def suppressions(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Addresses of these customers that a channel must not use: customer_id, channel, address, reason."""
     return await fetch(
         c,
-        "select customer_id, address, reason from suppressions "
-        "where customer_id = any(cast(:ids as bigint[])) and channel = :channel and lifted_at is null",
+        "select customer_id, channel, address, reason from suppressions "
+        "where customer_id = any(cast(:ids as bigint[])) and lifted_at is null",
         ids=list(ids),
-        channel=channel,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
+from engine.store import planned
 from engine.store.database import Connection, fetch, rows, run
 
 
@@ -143,6 +144,7 @@ async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bo
         "where enrollment_id = any(cast(:ids as bigint[])) and status in ('deferred', 'reserved', 'parked')",
         ids=ids,
     )
+    await planned.forget(c, ids)
     if close_tasks:
         await run(
             c,
@@ -188,13 +190,12 @@ async def reach_goals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 
 
 async def contexts(c: Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Row[Any]]:
-    """For (enrollment, input number or 0): all that its conditions and templates may see. Rows: id, customer_id, journey,
-    plan, key,
-    status, reason, holdout, depth, vars, attributes, entry/entry_name/entry_at and event/event_name/event_at (None without
-    one)."""
+    """For (enrollment, input number or 0): all that its conditions and templates may see. Rows: id, customer_id, journey, plan,
+    key, status, reason, holdout, depth, entered_at, vars, attributes, entry/entry_name/entry_at and
+    event/event_name/event_at (None without one)."""
     found = await fetch(
         c,
-        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.status, e.reason, e.holdout, e.depth, e.vars, "
+        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.status, e.reason, e.holdout, e.depth, e.entered_at, e.vars, "
         "p.attributes, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at, "
         "x.properties as event, x.name as event_name, x.occurred_at as event_at "
         "from unnest(cast(:ids as bigint[]), cast(:seqs as integer[])) as w(id, seq) join enrollments e on e.id = w.id "
@@ -260,9 +261,9 @@ async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
         )
 
 
-async def lock_customers(c: Connection, enrollments: Sequence[int]) -> None:
+async def lock_customers(c: Connection, enrollments: Sequence[int]) -> list[int]:
     """Lock these enrollments' customers, then all of those customers' unfinished enrollments: each in id order, so that two
-    transactions never wait for each other."""
+    transactions never wait for each other. The customers' ids."""
     owners = await fetch(
         c,
         "select id from customers where id in (select customer_id from enrollments where id = any(cast(:ids as bigint[]))) "
@@ -275,6 +276,7 @@ async def lock_customers(c: Connection, enrollments: Sequence[int]) -> None:
         "order by id for no key update",
         ids=[r.id for r in owners],
     )
+    return [r.id for r in owners]
 
 
 async def lock_rows(c: Connection, ids: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.store import planned
 from engine.store.database import Connection, fetch, rows, run
 from engine.store.enrollments import append_inputs, lock_rows
 
@@ -27,9 +28,9 @@ async def explain(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Park live enrollments with a reason: id, reason, step, state, seq (the highest input that they had seen; None: unknown).
     Where `explain` has said more under the same reason, that stays. One that a person has retried since goes on: this is the
-    parking that was retried, told a second time."""
+    parking that was retried, told a second time. What the parked ones had registered sets nothing aside any more."""
     if items:
-        await run(
+        found = await fetch(
             c,
             "update enrollments set status = 'parked', "
             "reason = case when starts_with(enrollments.reason, r.reason) then enrollments.reason else r.reason "
@@ -37,9 +38,10 @@ async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             "state = coalesce(r.state, enrollments.state), wake_at = null "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb, seq integer) "
             "where enrollments.id = r.id and status = 'live' and not exists (select 1 from inputs i "
-            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind = 'retry')",
+            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind = 'retry') returning id",
             rows=rows(items),
         )
+        await planned.forget(c, [r.id for r in found])
 
 
 async def unpark(c: Connection, ids: Sequence[int]) -> list[int]:

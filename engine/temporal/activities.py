@@ -23,6 +23,7 @@ from engine.delivery.acts import Acting
 from engine.delivery.deliver import Delivery
 from engine.delivery.deployment import Deployments
 from engine.delivery.evaluate import Evaluation
+from engine.delivery.queueing import requeue
 from engine.store import enrollments, parking
 from engine.store.database import Database, now, transaction
 
@@ -80,7 +81,7 @@ class Activities:
         comes a second time, after a retry, parks nobody again: it is told by the highest input that the parked state had seen."""
         plan, members = await self._unpack(batch)
         async with _beating(), transaction(self.database) as c:
-            await enrollments.lock_customers(c, [m for m, _, _ in members])
+            owners = await enrollments.lock_customers(c, [m for m, _, _ in members])
             moment = await now(c)
             ended = [{"id": m, "reason": c_.reason, "at": max(c_.at, moment)} for m, c_, _ in members if c_.status == "ended"]
             await enrollments.end(c, ended, close_tasks=False)
@@ -96,6 +97,7 @@ class Activities:
                 if c_.status == "parked"
             ]
             await parking.park(c, parked)
+            await requeue(c, await self.deployments.current(c), owners, moment)
             await enrollments.tell_relay(c)
         return []
 

@@ -1,0 +1,84 @@
+"""The one queue of each customer: what enrollments register, and who is told when room has come.
+
+Nothing here decides or takes a slot: `deliver` does. A queue is worked out once per change, and only messages that may go earlier
+than they were told are woken. Source: semantics.md, "Caps".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.core.plan import Plan
+from engine.core.policy import Policy
+from engine.core.queue import moments
+from engine.core.upcoming import next_send
+from engine.core.wire import dump
+from engine.delivery.deployment import Deployment
+from engine.delivery.draft import expiry
+from engine.delivery.facts import know
+from engine.store import customers, enrollments, planned
+from engine.store.database import Connection
+
+LOOK_BACK = timedelta(days=365)
+"""Holds that ended longer ago delay nobody who waits: no message is worth sending for so long."""
+
+EARLIER = timedelta(seconds=1)
+"""By how much a message must be able to go earlier to be woken for it; timers are rounded to the second."""
+
+
+def registration(policy: Policy, plan: Plan, enrollment: int, op: int, at: datetime, zone: str) -> dict[str, Any] | None:
+    """The row of `store.planned.register` for an enrollment that goes on at `at` with operation `op`; None where no send is
+    certain, or where it would use up no cap. `zone`: the customer's."""
+    found = next_send(plan, op, at, zone) if policy.caps else None
+    if found is None or found[0].tier in policy.uncounted:
+        return None
+    send, due = found
+    return {
+        "enrollment_id": enrollment,
+        "step": send.step,
+        "tier": send.tier,
+        "channel": send.channels[0],
+        "topic": send.topic,
+        "planned_at": due,
+        "due": due,
+        "expires_at": expiry(policy, send, due, zone),
+        "send_window": dump(send.window),
+        "waiting": False,
+        "until": None,
+    }
+
+
+async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now: datetime) -> list[dict[str, Any]]:
+    """Work out the queues of these customers (whose rows the caller has locked), for whom something became free or may no longer
+    go: the messages whose time has come nearer, as `wake` takes them."""
+    people = await customers.lock(c, await planned.waiting(c, ids)) if deployment.policy.caps else {}
+    if not people:
+        return []
+    known = await know(c, deployment.policy, sorted(people), await planned.addresses(c), now - LOOK_BACK, now)
+    earlier: list[dict[str, Any]] = []
+    for customer, person in people.items():
+        until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
+        zone, quiet = deployment.own_zone(person.attributes), deployment.quiet_flags(person, now)
+        facts = known.of_customer(person, zone, quiet)
+        for one, at in moments(deployment.policy, facts, facts.planned, now):
+            told = until.get(one.enrollment)
+            if at is not None and told is not None and at <= told - EARLIER:
+                earlier.append({"enrollment_id": one.enrollment, "until": at})
+    return earlier
+
+
+async def wake(c: Connection, earlier: Sequence[Mapping[str, Any]]) -> None:
+    """Have these messages (`nearer`) decided again; the caller holds the locks of their enrollments, or takes none after this."""
+    ids = sorted(e["enrollment_id"] for e in earlier)
+    await enrollments.lock_rows(c, ids)
+    await planned.moved(c, earlier)
+    await enrollments.try_again(c, ids)
+
+
+async def requeue(c: Connection, deployment: Deployment, ids: Sequence[int], now: datetime) -> None:
+    """`nearer` and `wake` in one."""
+    earlier = await nearer(c, deployment, ids, now)
+    if earlier:
+        await wake(c, earlier)

@@ -1,0 +1,98 @@
+"""The one queue of each customer: the sends that enrollments have registered, and the messages that wait for a slot.
+
+A row stands for at most one send of one enrollment: it is written when the enrollment begins or goes to sleep, changed when the
+gates defer the message, and gone as soon as the message has left, was dropped, or the enrollment has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy.engine import Row
+
+from engine.store.database import Connection, fetch, rows, run
+
+
+async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Everything these customers have registered, without those of journeys that are paused and of enrollments held out:
+    enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, expires_at, send_window,
+    waiting, until."""
+    return await fetch(
+        c,
+        "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channel, p.topic, p.entered_at, p.planned_at, "
+        "p.due, p.expires_at, p.send_window, p.waiting, p.until from planned p left join journeys j on j.name = p.journey "
+        "where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null",
+        ids=list(ids),
+    )
+
+
+async def register(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """Write or replace the registrations of live enrollments that aren't held out: enrollment_id, journey, step, tier, channel,
+    topic, planned_at, due, expires_at, send_window, waiting, until. The caller holds the enrollments' locks, or made them."""
+    if items:
+        await run(
+            c,
+            "insert into planned (enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, "
+            "expires_at, send_window, waiting, until) "
+            "select r.enrollment_id, e.customer_id, e.journey, r.step, r.tier, r.channel, r.topic, e.entered_at, r.planned_at, "
+            "r.due, r.expires_at, r.send_window, coalesce(r.waiting, false), r.until from "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint, step text, tier text, channel text, topic text, "
+            "planned_at timestamptz, due timestamptz, expires_at timestamptz, send_window jsonb, waiting boolean, "
+            "until timestamptz) join enrollments e on e.id = r.enrollment_id and e.status = 'live' and not e.holdout "
+            "on conflict (enrollment_id) do update set step = excluded.step, tier = excluded.tier, channel = excluded.channel, "
+            "topic = excluded.topic, planned_at = excluded.planned_at, due = excluded.due, expires_at = excluded.expires_at, "
+            "send_window = excluded.send_window, waiting = excluded.waiting, until = excluded.until",
+            rows=rows(items),
+        )
+
+
+async def forget(c: Connection, enrollments: Sequence[int]) -> list[int]:
+    """Take the registrations of these enrollments back; the customers who had any, for whom room may have come."""
+    if not enrollments:
+        return []
+    found = await fetch(
+        c,
+        "delete from planned where enrollment_id = any(cast(:ids as bigint[])) returning customer_id",
+        ids=list(enrollments),
+    )
+    return sorted({r.customer_id for r in found})
+
+
+async def waiting(c: Connection, ids: Sequence[int]) -> list[int]:
+    """Those of these customers who have a message that waits."""
+    if not ids:
+        return []
+    found = await fetch(
+        c,
+        "select distinct customer_id from planned where customer_id = any(cast(:ids as bigint[])) and waiting order by 1",
+        ids=list(ids),
+    )
+    return [r.customer_id for r in found]
+
+
+async def know_channels(c: Connection, addresses: Mapping[str, str]) -> None:
+    """Note where channels find a customer's address: channel → attribute ("": it needs none)."""
+    await run(
+        c,
+        "insert into channels (name, address) select r.key, r.value from jsonb_each_text(cast(:rows as jsonb)) as r "
+        "on conflict (name) do update set address = excluded.address where channels.address <> excluded.address",
+        rows=orjson.dumps(dict(addresses)).decode(),
+    )
+
+
+async def addresses(c: Connection) -> dict[str, str]:
+    """What `know_channels` noted."""
+    return {r.name: r.address for r in await fetch(c, "select name, address from channels")}
+
+
+async def moved(c: Connection, items: Sequence[Mapping[str, Any]]) -> None:
+    """Messages that wait may go earlier: enrollment_id, until. Their rows say so; telling the cohorts is the caller's."""
+    if items:
+        await run(
+            c,
+            "update planned set until = r.until from jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint, "
+            "until timestamptz) where planned.enrollment_id = r.enrollment_id",
+            rows=rows(items),
+        )

@@ -1,0 +1,125 @@
+"""Who goes first: in whatever order messages are decided, the highest ones get the slots, and each of the others its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.core.clock import Duration
+from engine.core.facts import ConsentFact, HoldFact, Message, PlannedFact, SlotFact, Verdict
+from engine.core.governance import decide
+from engine.core.policy import Cap, Policy
+from engine.core.queue import moments
+from tests.core.governing import BELOW, DAILY, GRANTED, NOON, facts, message, policy, rome
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+THREE_A_DAY = Cap("daily", 3, "day", tiers=BELOW)
+LONG = Cap("rolls", 2, "rolling", Duration(days=7), tiers=BELOW)
+
+
+def registered(number: int, tier: str, due: datetime = NOON, **changed: Any) -> PlannedFact:
+    """The send of enrollment `number`, which entered as the number says."""
+    return PlannedFact(tier, "email", "offers", "care", due, number, NOON - DAY + number * HOUR / 100, **changed)
+
+
+def decided(one: PlannedFact, others: list[PlannedFact], sent: list[SlotFact], rules: Policy, now: datetime = NOON) -> Verdict:
+    """What the gates say of `one` while `others` are registered and `sent` have gone."""
+    wanted = replace(message(tier=one.tier, planned_at=one.due), enrollment=one.enrollment, entered_at=one.entered_at)
+    return decide(rules, facts(slots=tuple(sent), planned=(*others, one)), wanted, now)
+
+
+def slot(one: PlannedFact | Message, at: datetime) -> SlotFact:
+    """`one`, sent."""
+    return SlotFact(one.tier, one.channel, one.topic, one.journey, at)
+
+
+@given(st.permutations(range(8)), st.lists(st.sampled_from(BELOW), min_size=8, max_size=8), st.integers(1, 8))
+@settings(max_examples=100, deadline=None)
+def test_exactly_the_highest_get_through_in_whatever_order_they_are_decided(
+    order: list[int], tiers: list[str], room: int
+) -> None:
+    """Eight at once with room for some today: tier first, then the earlier enrollment; and everybody is decided just once,
+    because the first of those who wait gets the first day that is free, the next the next."""
+    rules = policy(caps=(Cap("daily", room, "day", tiers=BELOW),))
+    everyone = [registered(n + 1, tier) for n, tier in enumerate(tiers)]
+    sent: list[SlotFact] = []
+    through, waits = [], {}
+    for index in order:
+        one = everyone[index]
+        verdict = decided(one, [p for p in everyone if p is not one], sent, rules)
+        if verdict.decision == "allow":
+            sent.append(slot(one, NOON))
+            through.append(one.enrollment)
+            everyone[index] = replace(one, tier="transactional")  # it is no longer registered: its slot stands for it
+        else:
+            waits[one.enrollment] = verdict.until
+            everyone[index] = replace(one, waiting=True, planned_at=one.due)
+    ranked = sorted(range(1, 9), key=lambda n: (BELOW.index(tiers[n - 1]), n))
+    assert sorted(ranked[:room]) == sorted(through)
+    assert {n: NOON + (1 + i // room) * DAY for i, n in enumerate(ranked[room:])} == waits
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (registered(1, "lifecycle", NOON + 3 * DAY), "defer"),
+        (registered(1, "lifecycle", NOON + 8 * DAY), "allow"),
+        (registered(1, "promotional", NOON + 3 * DAY), "allow"),
+        (registered(1, "lifecycle", NOON + 3 * DAY, address=None), "allow"),
+        (registered(1, "lifecycle", NOON + 3 * DAY, suppressed="hard_bounce"), "allow"),
+        (registered(1, "triggered", NOON + 3 * DAY), "allow"),
+        (registered(1, "triggered"), "defer"),
+        (registered(3, "triggered"), "allow"),
+        (registered(2, "lifecycle"), "allow"),
+        (registered(1, "lifecycle", NOON, expires_at=NOON), "allow"),
+    ],
+)
+def test_what_sets_a_slot_aside(other: PlannedFact, expected: str) -> None:
+    """A higher tier that is due within the window and can be sent; of the same tier only what is due and entered earlier;
+    never the message's own registration."""
+    rules = policy(caps=(replace(LONG, limit=1),))
+    assert expected == decided(registered(2, "triggered"), [other], [], rules).decision
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"consents": (*GRANTED, ConsentFact("email", "offers", "withdrawn", NOON - DAY))},
+        {"holds": (HoldFact("complaint", ("lifecycle",), NOON - DAY, NOON + DAY),)},
+    ],
+)
+def test_what_consent_or_a_hold_keeps_back_sets_nothing_aside(known: dict[str, Any]) -> None:
+    """A lower tier goes where the higher one could not."""
+    rules = policy(caps=(DAILY,))
+    low = replace(message(tier="promotional", topic="news"), enrollment=2)
+    assert "allow" == decide(rules, facts(planned=(registered(1, "lifecycle"),), **known), low, NOON).decision
+
+
+def test_why_says_that_the_slot_is_set_aside() -> None:
+    """The cap's answer counts what goes first."""
+    verdict = decided(registered(2, "promotional"), [registered(1, "lifecycle", NOON + HOUR)], [], policy(caps=(DAILY,)))
+    assert "1 of 1 used on 3 March (Europe/Rome), 1 of them set aside for messages that go first" in verdict.gates[10].detail
+
+
+def test_a_freed_slot_moves_everybody_up() -> None:
+    """Worked out anew, each of those who wait gets the slot of the one before it."""
+    rules = policy(caps=(DAILY,))
+    waiting = [registered(n, "lifecycle", waiting=True, planned_at=NOON) for n in (3, 1, 2)]
+    full = moments(rules, facts(slots=(slot(waiting[0], rome("2026-03-03 09:00")),)), waiting, NOON)
+    assert [(1, NOON + DAY), (2, NOON + 2 * DAY), (3, NOON + 3 * DAY)] == [(p.enrollment, at) for p, at in full]
+    free = moments(rules, facts(), waiting, NOON)
+    assert [(1, NOON), (2, NOON + DAY), (3, NOON + 2 * DAY)] == [(p.enrollment, at) for p, at in free]
+
+
+def test_the_queue_ends_where_messages_expire() -> None:
+    """One that would get its slot too late takes none, and the next one gets it."""
+    rules = policy(caps=(DAILY,))
+    used = (slot(registered(9, "lifecycle"), NOON - HOUR),)
+    waiting = [registered(1, "lifecycle", waiting=True, expires_at=NOON + HOUR), registered(2, "promotional", waiting=True)]
+    assert [None, NOON + DAY] == [at for _, at in moments(rules, facts(slots=used), waiting, NOON)]

@@ -1,0 +1,129 @@
+"""Higher tiers come first also when they come later, on the real engine: slots set aside, one queue per customer, releases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.harness import POLICY, running, write_project
+
+DAYS = 43_200.0
+"""A day in two seconds."""
+
+JOURNEY = """
+journey: {name}
+tier: {tier}
+enter: {{event: signed_up, again: always}}
+exit: [{{event: cancelled}}]
+steps:
+{wait}  - send: email
+    id: {name}
+    template: hello
+    topic: news
+    expires: 60d
+"""
+
+WEEKLY = "caps: [{name: weekly, limit: 1, per: 7d, tiers: [lifecycle, promotional]}]\n"
+
+
+def journey(name: str, tier: str, wait: str = "") -> str:
+    """A journey that sends one message, after the steps `wait`."""
+    return JOURNEY.format(name=name, tier=tier, wait=f"  - {wait}\n" if wait else "")
+
+
+async def test_of_five_at_once_the_two_highest_go_and_the_others_take_the_next_days_in_turn(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Five journeys entered by one event, in five cohorts, under two a day: tier by tier, and none is decided more often than it
+    takes to tell it its day and to send it."""
+    tiers = {"p1": "promotional", "l1": "lifecycle", "p2": "promotional", "l2": "lifecycle", "l3": "lifecycle"}
+    cap = "caps: [{name: daily, limit: 2, per: day, tiers: [lifecycle, promotional]}]\n"
+    files = {f"journeys/{name}.yaml": journey(name, tier) for name, tier in tiers.items()}
+    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + cap})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=DAYS) as sojourn:
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.settled(60)
+        entered = await sojourn.query("select journey from enrollments order by entered_at, id")
+        sent = sorted(await sojourn.messages(), key=lambda m: (m.sent_at.date(), m.step))
+        decisions = await sojourn.decisions()
+        left = await sojourn.query("select 1 from planned")
+    assert 5 == len(sojourn.email.to(ada))
+    order = sorted((r.journey for r in entered), key=lambda name: tiers[name])  # stable: the earlier enrollment stays first
+    first = sent[0].sent_at.date()
+    days = {m.step: (m.sent_at.date() - first).days for m in sent}
+    assert [0, 0, 1, 1, 2] == [days[name] for name in order]
+    assert 5 + 3 == len(decisions)
+    assert [] == left
+
+
+@pytest.mark.parametrize(
+    ("wait", "expected"),
+    [
+        ("wait: 2d", ["late", "now"]),
+        ("wait: 8d", ["now", "late"]),
+        ("wait_for: confirmed\n    timeout: 2d", ["now", "late"]),
+    ],
+)
+async def test_a_slot_is_set_aside_for_what_time_alone_will_reach(
+    wait: str, expected: list[str], tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A promotion waits for a lifecycle message that is due within the cap's window, and for none that may never come."""
+    files = {"journeys/late.yaml": journey("late", "lifecycle", wait), "journeys/now.yaml": journey("now", "promotional")}
+    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=DAYS) as sojourn:
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.settled(60)
+        sent = await sojourn.query("select step, sent_at from messages where status = 'sent' order by sent_at")
+    assert 2 == len(sojourn.email.to(ada))
+    assert expected == [m.step for m in sent]
+    assert sent[1].sent_at - sent[0].sent_at >= timedelta(days=7)
+
+
+async def test_what_is_set_aside_is_released_when_the_journey_is_left(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """In real time: the promotion is told to wait for days, and goes at once when the lifecycle journey ends."""
+    late = journey("late", "lifecycle", "wait: 2d")
+    now = journey("now", "promotional").replace("exit: [{event: cancelled}]\n", "")
+    folder = write_project(
+        tmp_path, {"journeys/late.yaml": late, "journeys/now.yaml": now, "journeys/policy.yaml": POLICY + WEEKLY}
+    )
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("deferred")
+        (waits,) = await sojourn.messages()
+        assert waits.until - waits.planned_at > timedelta(days=8)
+        assert "1 of 1 used within 7d, 1 of them set aside for messages that go first" in waits.detail
+        await sojourn.track("ada", "cancelled")
+        await sojourn.message_is("sent")
+        assert ["now"] == [m.step for m in sojourn.email.to(ada)]
+        assert [] == await sojourn.query("select 1 from planned")
+
+
+@pytest.mark.parametrize("change", ["consent", "suppression", "address"])
+async def test_what_can_no_longer_be_sent_sets_nothing_aside(
+    change: str, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """A withdrawn consent, a suppressed address and an address that is gone all free the slot, and the promotion is told."""
+    late = journey("late", "lifecycle", "wait: 2d").replace("send: email", "send: sms").replace("topic: news", "topic: offers")
+    now = journey("now", "promotional")
+    folder = write_project(
+        tmp_path, {"journeys/late.yaml": late, "journeys/now.yaml": now, "journeys/policy.yaml": POLICY + WEEKLY}
+    )
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada", phone="+391234567")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("deferred")
+        if change == "consent":
+            await sojourn.track("ada", "consent_changed", channel="sms", topic="offers", state="withdrawn")
+        elif change == "suppression":
+            await sojourn.track("ada", "message_bounced", channel="sms", hard=True)
+        else:
+            await sojourn.identify("ada", phone=None)
+        await sojourn.message_is("sent")
+        assert ["now"] == [m.step for m in sojourn.email.to(ada)]
