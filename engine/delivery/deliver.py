@@ -75,6 +75,7 @@ class Delivery:
         async with transaction(self.database) as c:
             deployment = await self.deployments.current(c)
             drafts = await self._draft(c, deployment, plan, members, channel)
+            await self._skip(c, deployment, [d for d in drafts if d.outcome is not None])
         waiting = [d for d in drafts if d.outcome is None]
         if channel is None:
             for d in waiting:
@@ -133,6 +134,15 @@ class Delivery:
                 draft.broken = str(error)
         return drafts
 
+    async def _skip(self, c: Connection, deployment: Deployment, skipped: Sequence[Draft]) -> None:
+        """Whose condition no longer holds waits no longer either, and gives back what was set aside or reserved for it."""
+        if not skipped:
+            return
+        await customers.lock(c, [d.customer for d in skipped])
+        await ledger.skip(c, [d.key for d in skipped])
+        left = await planned.forget(c, [d.enrollment for d in skipped])
+        await requeue(c, deployment, left, await now(c))
+
     async def _hand_over(self, deployment: Deployment, channel: Channel, chunk: Sequence[Draft]) -> None:
         """Decide and claim in one transaction, call the channel, record what it said."""
         owner = uuid.uuid4().hex
@@ -166,6 +176,7 @@ class Delivery:
                 await customers.lock(c, freed)
             await ledger.results(c, results, owner=owner)
             await customers.suppress(c, suppressed)
+            await self._register(c, deployment, [d for d, r in zip(claimed, results, strict=True) if r["status"] == "deferred"])
             if freed:
                 await requeue(c, deployment, freed, await now(c))
 
@@ -204,8 +215,7 @@ class Delivery:
     ) -> None:
         """Who waits now stands in the queue. Who has `left` it without a handover may let others of the same customer go."""
         again = [d for d in chunk if d.outcome is not None and d.outcome.kind == "again"]
-        if deployment.policy.caps:
-            await planned.register(c, [d.registration(moment) for d in again if d.waits()])
+        await self._register(c, deployment, [d for d in again if d.waits()], moment)
         await planned.forget(c, [d.enrollment for d in left])
         dropped = sorted({d.customer for d in left if d.outcome is not None})
         earlier = await nearer(c, deployment, dropped, moment)
@@ -216,6 +226,13 @@ class Delivery:
         )
         if earlier:
             await wake(c, earlier)
+
+    async def _register(
+        self, c: Connection, deployment: Deployment, waiting: Sequence[Draft], moment: datetime | None = None
+    ) -> None:
+        """They stand in the queue: from `moment` on, None: from when they will be tried again."""
+        if deployment.policy.caps:
+            await planned.register(c, [d.registration(moment) for d in waiting])
 
     def _addresses(self) -> dict[str, str]:
         return {name: channel.capabilities.address for name, channel in self.channels.items()}

@@ -274,7 +274,7 @@ class Deployments:
 
     async def plans_needed(self, c: Connection) -> list[Plan]:
         """Every plan that is deployed or that somebody is still inside of."""
-        wanted = await store.needed_plans(c)
+        wanted = await store.plans_inside(c)
         await self._load_plans(c, [h for h in wanted if h not in self._plans])
         return [self._plans[h] for h in wanted if h in self._plans]
 

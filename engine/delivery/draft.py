@@ -138,8 +138,9 @@ class Draft:
         """Whether the gates have deferred it and it will be decided again."""
         return self.outcome is not None and self.outcome.kind == "again" and self.verdict is not None
 
-    def registration(self, now: datetime) -> dict[str, Any]:
-        """The row of `store.planned.register` with which it waits for its turn."""
+    def registration(self, due: datetime | None) -> dict[str, Any]:
+        """The row of `store.planned.register` with which it waits for its turn, from `due` on (None: from its next try on)."""
+        until = self.outcome.until if self.outcome is not None else None
         return {
             "enrollment_id": self.enrollment,
             "customer_id": self.customer,
@@ -150,11 +151,11 @@ class Draft:
             "channel": self.command.channel,
             "topic": self.op.topic,
             "planned_at": self.command.at,
-            "due": now,
+            "due": due or until,
             "expires_at": self.expires_at,
             "send_window": dump(self.op.window),
             "waiting": True,
-            "until": self.outcome.until if self.outcome is not None else None,
+            "until": until,
         }
 
     def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:

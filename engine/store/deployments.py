@@ -73,16 +73,24 @@ async def newest(c: Connection) -> Row[Any] | None:
 
 
 async def needed_plans(c: Connection) -> list[str]:
-    """Hashes of the plans that somebody may be inside of: the deployed ones, those of everyone still inside, and those of the
-    deployment before, by which somebody may be entering at this moment. Those inside are found by their cohorts, of which there
-    are five hundred times fewer than enrollments."""
+    """Hashes of the plans that somebody may be inside of: `plans_inside`, and those of the deployment before, by which somebody
+    may be entering at this moment."""
+    before = await fetch(
+        c,
+        "select distinct p.value from (select plans from deployments order by id desc limit 2) d, jsonb_each_text(d.plans) p",
+    )
+    return sorted({*await plans_inside(c), *(r[0] for r in before)})
+
+
+async def plans_inside(c: Connection) -> list[str]:
+    """Hashes of the deployed plans and of those of everyone still inside, who are found by their cohorts, of which there are five
+    hundred times fewer than enrollments."""
     found = await fetch(
         c,
         "select plan from cohorts where open union select k.plan from cohorts k "
         "where exists (select 1 from enrollments e where e.cohort_id = k.id and e.status <> 'ended') "
         "union select plan from enrollments where cohort_id is null and status <> 'ended' "
-        "union select plan from journeys "
-        "union select p.value from (select plans from deployments order by id desc limit 2) d, jsonb_each_text(d.plans) p",
+        "union select plan from journeys",
     )
     return [r[0] for r in found]
 

@@ -87,6 +87,18 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
         )
 
 
+async def skip(c: Connection, keys: Sequence[str]) -> None:
+    """Drop what waited under these keys and is no longer wanted: its slot is free. What may have arrived counts as sent."""
+    await run(
+        c,
+        "update messages set status = case when reason = 'unknown' then 'unknown' else 'dropped' end, "
+        "reason = case when reason = 'unknown' then reason else 'condition' end, detail = 'its condition no longer held', "
+        "slot_at = case when reason = 'unknown' then slot_at end, until = null "
+        "where key = any(cast(:keys as text[])) and status in ('deferred', 'reserved', 'parked')",
+        keys=list(keys),
+    )
+
+
 async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """One row per decision: key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan,
     consent_version."""

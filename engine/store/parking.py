@@ -38,7 +38,7 @@ async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             "state = coalesce(r.state, enrollments.state), wake_at = null "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb, seq integer) "
             "where enrollments.id = r.id and status = 'live' and not exists (select 1 from inputs i "
-            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind = 'retry') returning id",
+            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind = 'retry') returning enrollments.id",
             rows=rows(items),
         )
         await planned.forget(c, [r.id for r in found])

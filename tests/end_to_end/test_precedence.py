@@ -127,3 +127,32 @@ async def test_what_can_no_longer_be_sent_sets_nothing_aside(
             await sojourn.identify("ada", phone=None)
         await sojourn.message_is("sent")
         assert ["now"] == [m.step for m in sojourn.email.to(ada)]
+
+
+async def test_what_its_condition_no_longer_wants_gives_its_place_back(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Two wait for the next weeks; the first of them, no longer wanted when its day comes, is dropped with that reason, and the
+    other goes in its place."""
+    late = journey("late", "lifecycle").replace("    expires: 60d\n", "    expires: 60d\n    if: customer.country != 'IT'\n")
+    files = {
+        "journeys/a.yaml": journey("a", "lifecycle"),
+        "journeys/late.yaml": late.replace("signed_up", "pinged"),
+        "journeys/next.yaml": journey("next", "lifecycle").replace("signed_up", "confirmed"),
+    }
+    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=DAYS) as sojourn:
+        ada = await sojourn.identify("ada", country="DE")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("sent")
+        await sojourn.track("ada", "pinged")
+        await sojourn.message_is("deferred")
+        await sojourn.track("ada", "confirmed")
+        await sojourn.message_is("deferred", 2)
+        await sojourn.identify("ada", country="IT")
+        await sojourn.settled(60)
+        messages = {m.step: m for m in await sojourn.messages()}
+        assert [] == await sojourn.query("select 1 from planned")
+    assert ["a", "next"] == [m.step for m in sojourn.email.to(ada)]
+    assert ("dropped", "condition", None) == (messages["late"].status, messages["late"].reason, messages["late"].slot_at)
+    assert timedelta(days=7) <= messages["next"].sent_at - messages["a"].sent_at < timedelta(days=13)

@@ -125,10 +125,10 @@ async def test_no_payload_in_temporals_history_is_readable(
     folder = write_project(tmp_path, {"journeys/secret.yaml": JOURNEY})
     encryption = EncryptionSettings(key=SecretStr(key()))
     async with running(folder, database_url, temporal_address, task_queue_prefix, encryption=encryption) as sojourn:
-        ada = await sojourn.identify("ada")
-        await sojourn.track("ada", "signed_up")
+        grace = await sojourn.identify("grace")
+        await sojourn.track("grace", "signed_up")
         await sojourn.waiting_in("confirm")
-        assert 1 == len(sojourn.email.to(ada))
+        assert 1 == len(sojourn.email.to(grace))
         (cohort,) = await sojourn.query("select id, plan from cohorts")
         journeys = sojourn.worker.relay.journeys
         history = await journeys.client.get_workflow_handle(journeys.cohort_id(cohort.id)).fetch_history()
@@ -136,9 +136,9 @@ async def test_no_payload_in_temporals_history_is_readable(
         assert len(payloads) > 5
         assert {ENCODING} == {p.metadata["encoding"] for p in payloads}
         raw = b"".join(event.SerializeToString() for event in history.events)
-        assert b"ada" not in raw.lower()
+        assert b"grace" not in raw.lower()
         assert cohort.plan.encode() not in raw, "the plan's hash is in a payload only"
-        await sojourn.track("ada", "confirmed")
+        await sojourn.track("grace", "confirmed")
         await sojourn.settled()
 
 
