@@ -21,7 +21,7 @@ up: $(READY)
 	@$(BIN)/sojourn up
 
 test: $(READY)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check: lint test
 
