@@ -19,13 +19,10 @@ class Incoming:
     """One thing that happened.
 
     kind `track`: event `name` with `properties` · `identify`: `traits` for the person · `enroll`: into `journey`, as from an
-    `api` entry ·
-    `set`: `traits` written by a journey (no new people).
-    `message_id` is unique per `source`. A person is named by `customer` (our own id) or by `identifiers` (kind → value:
-    `user_id`, `anonymous_id`).
-    `occurred_at` None: when it is accepted. `history`: stored and counted, but enrolls and wakes nobody. `depth`: length of
-    the chain of
-    `emit`/`start` behind it.
+    `api` entry · `set`: `traits` written by a journey (no new people). `message_id` is unique per `source`. A person is named
+    by `customer` (our own id) or by `identifiers` (kind → value: `user_id`, `anonymous_id`). `occurred_at` None: when it is
+    accepted. `history`: stored and counted, but enrolls and wakes nobody. `depth`: length of the chain of `emit`/`start` behind
+    it.
     """
 
     kind: Literal["track", "identify", "enroll", "set"]

@@ -24,8 +24,11 @@ def next_send(plan: Plan, op: int, at: datetime, zone: str) -> tuple[Send, datet
         match plan.ops[op]:
             case Send(condition=None) as send:
                 return send, at
-            case Wait(condition=None, until=until) if until.expression is None and until.jitter is None:
-                at = max(at, literal(until, at, zone))
+            case Wait(condition=None, until=until) as wait if until.expression is None and until.jitter is None:
+                ends = literal(until, at, zone)
+                if ends <= at and wait.on_past != "run":
+                    return None
+                at = max(at, ends)
                 op += 1
             case Act(verb=verb) if verb in CERTAIN_ACTS:
                 op += 1

@@ -3,10 +3,8 @@
     render ─▶ [lock customers, facts, decide, reserve and claim: one transaction] ─▶ channel.send_many ─▶ record
 
 A handover is the commit of its claim: the gates are asked under the customers' locks in the very transaction that claims, so
-whatever
-intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so that
-nothing slow stands
-between claim and call.
+whatever intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so
+that nothing slow stands between claim and call.
 """
 
 from __future__ import annotations

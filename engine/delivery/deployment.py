@@ -2,8 +2,7 @@
 deploy.
 
 A deployment is immutable; `Deployments.current` notices a newer one inside the caller's transaction, so that every process
-decides by
-the same rules from the moment a deploy is committed.
+decides by the same rules from the moment a deploy is committed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`accept`: the one door. A batch comes in, one transaction takes it in, and on return it is on disk.
 
-    resolve people ─▶ lock them (in id order) ─▶ store events once ─▶ one after the other in memory: profile, consents,
-    holds, exits,
-    goals, waits, entries ─▶ write everything in bulk ─▶ commit ─▶ the relay is told
+    resolve people ─▶ lock them (in id order) ─▶ store events once ─▶ one after the other in memory: profile, consents, holds,
+    exits, goals, waits, entries ─▶ write everything in bulk ─▶ commit ─▶ the relay is told
 
 Everything is read before and written after, in a handful of statements per batch; what happens between is in `happening`.
 Nobody else writes inputs but the ends and releases in `store.enrollments`.

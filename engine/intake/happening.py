@@ -1,8 +1,7 @@
 """What one batch of events does to the people it concerns, in memory: the rules between reading and writing.
 
-No I/O: `door` reads before and writes after, while the customers' rows are locked. Source of the rules: semantics.md,
-"Events and inputs",
-"Enrollments", "Holds", "Consent".
+No I/O: `door` reads before and writes after, while the customers' rows are locked. Source of the rules: semantics.md, "Events
+and inputs", "Enrollments", "Holds", "Consent".
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The ledger of messages and of the decisions that led to them. Caps are counted here and nowhere else.
 
-A message holds a cap slot while `slot_at` is set. Decisions are made and slots taken in one transaction under the lock of
-the customers'
-rows, so `limit` is never exceeded.
+A message holds a cap slot while `slot_at` is set. Decisions are made and slots taken in one transaction under the lock of the
+customers' rows, so `limit` is never exceeded.
 """
 
 from __future__ import annotations

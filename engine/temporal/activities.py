@@ -1,8 +1,7 @@
 """The activities: they unpack what a cohort asks for, hand it to `delivery`, and pack the outcomes. No rule lives here.
 
 Every activity takes one batch of one plan and answers [[enrollment, outcome], …]. Running one twice is safe: all they do is
-done once
-under its key.
+done once under its key.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """The cohort: one workflow execution that carries up to 500 enrollments of one plan.
 
-It only translates: inputs go into `core.advance`, commands come out and become batched activities, their outcomes go back
-in. It decides
-nothing, reads no clock but Temporal's, and holds ids, positions and moments. Its type is the journey's name.
+It only translates: inputs go into `core.advance`, commands come out and become batched activities, their outcomes go back in.
+It decides nothing, reads no clock but Temporal's, and holds ids, positions and moments. Its type is the journey's name.
 
 Danger signs when you change this file: anything that alters which activities, timers or signals are produced in which order
-breaks the
-replay of cohorts that are running; put such a change behind `workflow.patched`.
+breaks the replay of cohorts that are running; put such a change behind `workflow.patched`.
 """
 
 from __future__ import annotations
