@@ -207,6 +207,7 @@ async def _import(core: Core, sample: Sample, tell: Tell) -> None:
     total = len(sample.history)
     tell("import", 0, total)
     for i in range(0, total, BATCH):
+        _heed()
         await core.intake.accept(sample.history[i : i + BATCH])
         tell("import", min(i + BATCH, total), total)
 
@@ -235,6 +236,14 @@ async def _working(worker: Worker) -> AsyncIterator[None]:
         await task
 
 
+def _heed() -> None:
+    """End where that was asked for and forgotten: a `wait_for` of Python 3.11, such as the database driver's, drops a
+    cancellation that comes together with what it waits for."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def _now(clock: LogicalClock) -> datetime:
     return clock.logical(datetime.now(UTC))
 
@@ -245,6 +254,7 @@ async def _live(clock: LogicalClock, api: Api, sample: Sample, tell: Tell) -> No
     moments = [item.occurred_at or sample.begins for item in sample.live]
     done = 0
     while (now := _now(clock)) < sample.ends or done < len(moments):
+        _heed()
         tell("live", min(max((now - sample.begins) / DAY, 0), total), total)
         due = bisect_right(moments, now)
         await api.send(sample.calls[done:due])
