@@ -6,6 +6,7 @@ store's business.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
@@ -69,12 +70,13 @@ def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
 def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
     length = rule.rolling or clock.Duration()
     taken, aside = _used(case, rule)
-    slots = sorted([(at, _leaves(at, length)) for at in taken + aside])
-    counted = _peak(slots, now, length)
+    ats = sorted(taken + aside)
+    ends = [_leaves(at, length) for at in ats]
+    counted = _peak(ats, ends, now, length)
     words = f"{rule.name}: {counted} of {rule.limit} used within {clock.format_duration(length)}"
     if counted < rule.limit:
         return words
-    until = next(end for _, end in slots if end > now and _peak(slots, end, length) < rule.limit)
+    until = next(end for end in ends if end > now and _peak(ats, ends, end, length) < rule.limit)
     detail = f"{words}{_set_aside(aside)}; room from {tell_moment(until, case.zone)}."
     return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
 
@@ -91,14 +93,14 @@ def _absolute(length: Duration) -> timedelta:
     return timedelta(days=length.days, seconds=length.seconds)
 
 
-def _peak(slots: list[tuple[datetime, datetime]], now: datetime, length: Duration) -> int:
-    # The most slots in any one window that a message sent at `now` would be in. Windows are open at their beginning:
-    # a slot exactly as old as the window no longer counts.
-    if not slots or slots[-1][0] <= now:
-        return len([end for _, end in slots if end > now])
-    last = _leaves(now, length)
-    ends = [now, *(at for at, _ in slots if now < at < last)]
-    return max(sum(at <= end < leaves for at, leaves in slots) for end in ends)
+def _peak(ats: list[datetime], ends: list[datetime], now: datetime, length: Duration) -> int:
+    # The most slots in any one window that a message sent at `now` would be in; slots are taken at `ats` and leave at `ends`,
+    # both in order. Windows are open at their beginning: a slot exactly as old as the window no longer counts.
+    counted = bisect_right(ats, now) - bisect_right(ends, now)
+    if not ats or ats[-1] <= now:
+        return counted
+    later = ats[bisect_right(ats, now) : bisect_left(ats, _leaves(now, length))]
+    return max([counted, *(bisect_right(ats, at) - bisect_right(ends, at) for at in later)])
 
 
 def _calendar(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:

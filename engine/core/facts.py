@@ -5,6 +5,7 @@ Frozen values without I/O. All datetimes are aware UTC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -77,7 +78,8 @@ class Facts:
 
     `zone`: the customer's own IANA zone or None. `address`: where the channel would send, None if it can't.
     `suppressed`: why the address must not be used, None if it may. `soft_opt_in_at`: channel → when the event that
-    gives soft opt-in last occurred. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds.
+    gives soft opt-in last occurred. `queue`: enrollment → when its send of `planned` will go (`queue.moments`), where that has
+    been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds.
     """
 
     live: bool = True
@@ -95,6 +97,7 @@ class Facts:
     holds: tuple[HoldFact, ...] = ()
     slots: tuple[SlotFact, ...] = ()
     planned: tuple[PlannedFact, ...] = ()
+    queue: Mapping[int, datetime | None] | None = None
     quiet: tuple[bool, ...] = ()
 
 

@@ -6,7 +6,7 @@ Higher tiers come first also when they come later; within a tier the earlier enr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -22,6 +22,9 @@ from engine.core.settling import settle
 Place = tuple[int, datetime, int]
 """Rank of the tier, when the enrollment began, its id: the lowest goes first."""
 
+Taken = tuple[PlannedFact, datetime]
+"""A registered send and when it will take its slot."""
+
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -30,20 +33,17 @@ def place(policy: Policy, one: PlannedFact | Message) -> Place:
     return policy.rank(one.tier), one.entered_at or _LAST, one.enrollment
 
 
-def ahead(case: Case, now: datetime) -> tuple[tuple[PlannedFact, datetime], ...]:
-    """What sets a slot aside before the message of `case` gets one, in order, with the moment at which it will take it.
+def ahead(case: Case, now: datetime) -> tuple[Taken, ...]:
+    """What takes a slot before the message of `case` gets one, in order. Its own enrollment's registration is the message itself.
 
-    Of higher tiers all that is registered; of the message's own tier what waits already or is due. Its own enrollment's
-    registration is the message itself."""
-    policy, message = case.policy, case.message
-    mine = place(policy, message)
-    first = [
-        p
-        for p in case.facts.planned
-        if p.enrollment != message.enrollment or not message.enrollment
-        if place(policy, p)[0] < mine[0] or (place(policy, p) < mine and (p.waiting or p.due <= now))
-    ]
-    return tuple((p, at) for p, at in moments(policy, case.facts, first, now) if at is not None)
+    `facts.queue`, where it is there, says when each will go; else that is worked out here."""
+    policy, facts, message = case.policy, case.facts, case.message
+    others = [p for p in facts.planned if p.enrollment != message.enrollment or not message.enrollment]
+    before = [p for p in others if _before(policy, p, message, now)]
+    if facts.queue is None:
+        return tuple((p, at) for p, at in moments(policy, facts, before, now) if at is not None)
+    found = [(p, facts.queue.get(p.enrollment)) for p in sorted(before, key=lambda p: place(policy, p))]
+    return tuple((p, at) for p, at in found if at is not None)
 
 
 def moments(
@@ -52,30 +52,51 @@ def moments(
     """Each of `registered` in order, the i-th with the i-th free slot: the moment at which it will go if only time passes.
 
     None for what would not pass consent, reach, suppression or holds now, for what expires before a slot is free, and for what
-    uses no slot up: they set nothing aside."""
+    uses no slot up: they set nothing aside. The same moments as `decide` gives them."""
     found: list[tuple[PlannedFact, datetime | None]] = []
-    taken: tuple[tuple[PlannedFact, datetime], ...] = ()
+    taken: list[Taken] = []
+    last: dict[Hashable, tuple[datetime, datetime]] = {}
+    by_journey = any(cap.journeys for cap in policy.caps)
     for one in sorted(registered, key=lambda p: place(policy, p)):
-        at = None if one.tier in policy.uncounted else _moment(policy, facts, one, taken, now)
+        if one.tier in policy.uncounted:
+            found.append((one, None))
+            continue
+        start = max(now, one.due)
+        alike = (one.tier, one.channel, one.topic, one.journey if by_journey else "", one.window)
+        began, went = last.get(alike, (start, start))
+        first = tuple(t for t in taken if _before(policy, t[0], one, now))
+        at = _moment(policy, facts, one, first, now, went if began <= start else start)
         found.append((one, at))
         if at is not None:
-            taken = (*taken, (one, at))
+            taken.append((one, at))
+            last[alike] = (start, at)
     return found
 
 
+def _before(policy: Policy, one: PlannedFact, other: PlannedFact | Message, now: datetime) -> bool:
+    """Whether `one` gets its slot before `other`: of higher tiers all that is registered, of the same tier what entered earlier
+    and waits already or is due."""
+    mine, theirs = place(policy, one), place(policy, other)
+    return mine[0] < theirs[0] or (mine < theirs and (one.waiting or one.due <= now))
+
+
 def _moment(
-    policy: Policy, facts: Facts, one: PlannedFact, taken: tuple[tuple[PlannedFact, datetime], ...], now: datetime
+    policy: Policy, facts: Facts, one: PlannedFact, taken: tuple[Taken, ...], now: datetime, earliest: datetime
 ) -> datetime | None:
+    """`earliest`: before that there is no room for it (one that is treated alike and goes first found none)."""
     if one.address is None or one.suppressed is not None:
         return None
     case = replace(open_case(policy, facts, _message(one)), ahead=taken)
-    start = max(now, one.due)
     held = hold(case, now)
     if held.answer == "defer" and not held.certain:
         return None
-    if any(gate(case, start).answer == "drop" for gate in (consent, quiet_hours, cap)):
+    start = max(now, one.due)
+    try:
+        if any(gate(case, start).answer == "drop" for gate in (consent, quiet_hours, cap)):
+            return None
+        at, _, _ = settle(case, max(start, earliest))
+    except (ValueError, OverflowError):  # beyond what a calendar can say
         return None
-    at, _, _ = settle(case, start)
     return None if at is None or (one.expires_at is not None and at >= one.expires_at) else at
 
 

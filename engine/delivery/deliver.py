@@ -137,9 +137,9 @@ class Delivery:
         if not skipped:
             return
         await customers.lock(c, [d.customer for d in skipped])
-        await ledger.skip(c, [d.key for d in skipped])
+        freed = await ledger.skip(c, [d.key for d in skipped])
         left = await planned.forget(c, [d.enrollment for d in skipped])
-        await requeue(c, deployment, left, await now(c))
+        await requeue(c, deployment, sorted({*freed, *left.values()}), await now(c))
 
     async def _hand_over(self, deployment: Deployment, channel: Channel, chunk: Sequence[Draft]) -> None:
         """Decide and claim in one transaction, call the channel, record what it said."""
@@ -168,15 +168,17 @@ class Delivery:
                         "at": moment,
                     }
                 )
-        freed = sorted({d.customer for d, r in zip(claimed, results, strict=True) if not r["keep_slot"]})
         async with transaction(self.database) as c:
-            if freed:
-                await customers.lock(c, freed)
-            await ledger.results(c, results, owner=owner)
+            freeing = [d for d, r in zip(claimed, results, strict=True) if not r["keep_slot"]]
+            if freeing:
+                await customers.lock(c, [d.customer for d in freeing])
+            ours = await ledger.results(c, results, owner=owner)
             await customers.suppress(c, suppressed)
-            await self._register(c, deployment, [d for d, r in zip(claimed, results, strict=True) if r["status"] == "deferred"])
-            if freed:
-                await requeue(c, deployment, freed, await now(c))
+            freeing = [d for d in freeing if d.key in ours]
+            if freeing and deployment.policy.caps:
+                coming = [d for d in freeing if d.falls_back() or (d.outcome is not None and d.outcome.kind == "again")]
+                await planned.register(c, [d.registration(moment if d.falls_back() else None) for d in coming])
+                await requeue(c, deployment, sorted({d.customer for d in freeing}), await now(c))
 
     async def _decide(
         self, c: Connection, deployment: Deployment, channel: Channel, chunk: Sequence[Draft], owner: str
@@ -185,8 +187,8 @@ class Delivery:
         policy = deployment.policy
         people = await customers.lock(c, [d.customer for d in chunk])
         moment = await now(c)
-        case = await facts.load(c, policy, chunk, self._addresses(), moment)
-        left: list[Draft] = []
+        case = await facts.load(c, policy, chunk, moment)
+        freed: set[int] = set()
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
         for draft in chunk:
@@ -195,28 +197,31 @@ class Delivery:
             person = people[draft.customer]
             draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
             quiet = deployment.quiet_flags(person, moment)
-            known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet)
+            known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet, moment)
             at = max([moment, *(s.at for s in known.slots)])
             verdict = decide(policy, known, draft.message(), at)
             draft.verdict = verdict
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at))
             messages.append(self._apply(draft, verdict, at, case, deployment))
-            if case.known.note(draft, at):
-                left.append(draft)
+            left = case.known.note(draft, at) and draft.outcome is not None
+            if left or (draft.reserved and messages[-1]["slot_at"] is None):
+                freed.add(draft.customer)
         await ledger.decided(c, decisions)
         await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
-        await self._queue(c, deployment, chunk, left, moment)
+        await self._queue(c, deployment, chunk, freed, moment)
         return moment
 
     async def _queue(
-        self, c: Connection, deployment: Deployment, chunk: Sequence[Draft], left: Sequence[Draft], moment: datetime
+        self, c: Connection, deployment: Deployment, chunk: Sequence[Draft], freed: set[int], moment: datetime
     ) -> None:
-        """Who waits now stands in the queue. Who has `left` it without a handover may let others of the same customer go."""
+        """Who waits now stands in the queue, who doesn't has left it, and others of the customers for whom something was `freed`
+        may go."""
         again = [d for d in chunk if d.outcome is not None and d.outcome.kind == "again"]
-        await self._register(c, deployment, [d for d in again if d.waits()], moment)
-        await planned.forget(c, [d.enrollment for d in left])
-        dropped = sorted({d.customer for d in left if d.outcome is not None})
-        earlier = await nearer(c, deployment, dropped, moment)
+        staying = [d for d in chunk if d.waits() or d.falls_back()] if deployment.policy.caps else []
+        await planned.register(c, [d.registration(moment) for d in staying])
+        kept = {d.enrollment for d in staying}
+        await planned.forget(c, [d.enrollment for d in chunk if d.enrollment not in kept])
+        earlier = await nearer(c, deployment, sorted(freed), moment) if freed else []
         await enrollments.lock_rows(c, [*(d.enrollment for d in again), *(e["enrollment_id"] for e in earlier)])
         await enrollments.record_deferrals(
             c,
@@ -224,16 +229,6 @@ class Delivery:
         )
         if earlier:
             await wake(c, earlier)
-
-    async def _register(
-        self, c: Connection, deployment: Deployment, waiting: Sequence[Draft], moment: datetime | None = None
-    ) -> None:
-        """They stand in the queue: from `moment` on, None: from when they will be tried again."""
-        if deployment.policy.caps:
-            await planned.register(c, [d.registration(moment) for d in waiting])
-
-    def _addresses(self) -> dict[str, str]:
-        return {name: channel.capabilities.address for name, channel in self.channels.items()}
 
     def _settled(
         self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]], policy: str

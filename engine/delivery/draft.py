@@ -135,12 +135,18 @@ class Draft:
         }
 
     def waits(self) -> bool:
-        """Whether the gates have deferred it and it will be decided again."""
-        return self.outcome is not None and self.outcome.kind == "again" and self.verdict is not None
+        """Whether the gates have deferred it and it will be decided again. One that holds its slot already waits for none."""
+        return self.outcome is not None and self.outcome.kind == "again" and self.verdict is not None and not self.reserved
+
+    def falls_back(self) -> bool:
+        """Whether its next channel is tried at once."""
+        return self.outcome is not None and self.outcome.kind == "fallback"
 
     def registration(self, due: datetime | None) -> dict[str, Any]:
-        """The row of `store.planned.register` with which it waits for its turn, from `due` on (None: from its next try on)."""
+        """The row of `store.planned.register` with which it waits for its turn, from `due` on (None: from its next try on), or
+        with which its next channel comes."""
         until = self.outcome.until if self.outcome is not None else None
+        attempt = self.command.attempt + self.falls_back()
         return {
             "enrollment_id": self.enrollment,
             "customer_id": self.customer,
@@ -148,7 +154,7 @@ class Draft:
             "entered_at": self.row.entered_at,
             "step": self.op.step,
             "tier": self.op.tier,
-            "channel": self.command.channel,
+            "channels": list(self.op.channels[attempt:]),
             "topic": self.op.topic,
             "planned_at": self.command.at,
             "due": due or until,

@@ -22,7 +22,7 @@ from engine.core.upcoming import literal
 from engine.core.wire import share
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
-from engine.delivery.queueing import registration
+from engine.delivery.queueing import registration, requeue
 from engine.store import enrollments, planned
 from engine.store.database import Database, now, transaction
 
@@ -42,10 +42,9 @@ class Evaluation:
         now wait are recorded in the same transaction."""
         async with transaction(self.database) as c:
             deployment = await self.deployments.current(c)
+            moment = await now(c)
             rows = await enrollments.contexts(c, [(m, command.event) for m, command, _ in asked])
-            people = await People.load(
-                c, deployment, [r.customer_id for r in rows.values()], deployment.needs(plan), await now(c)
-            )
+            people = await People.load(c, deployment, [r.customer_id for r in rows.values()], deployment.needs(plan), moment)
             inputs: dict[int, list[Any]] = defaultdict(list)
             waiting = [m for m, command, _ in asked if isinstance(plan.ops[command.op], WaitFor)]
             if waiting:
@@ -61,9 +60,17 @@ class Evaluation:
                     step = getattr(plan.ops[command.op], "step", "")
                     body = None if state is None else encode_state(state)
                     positions.append({"id": member, "step": step, "wake_at": outcome.until, "state": body})
-                    registrations.append(_registration(deployment, plan, people, rows[member], command, outcome))
+                coming = _registration(deployment, plan, people, rows[member], command, outcome)
+                if coming is not None:
+                    registrations.append(coming)
             await enrollments.record_positions(c, positions)
-            await planned.register(c, [r for r in registrations if r is not None])
+            await planned.register(c, registrations)
+            # Each answer says where its member goes: what was registered before and isn't now will not come.
+            coming_ids = {r["enrollment_id"] for r in registrations}
+            left = await planned.forget(c, [m for m, _, _ in asked if m not in coming_ids])
+        if left:
+            async with transaction(self.database) as c:
+                await requeue(c, deployment, sorted(set(left.values())), await now(c))
         return answers
 
     def _answer(
@@ -86,11 +93,30 @@ class Evaluation:
 def _registration(
     deployment: Deployment, plan: Plan, people: People, row: Any, command: Command, outcome: Outcome
 ) -> dict[str, Any] | None:
-    """What the sleeper will send next, if only time stands between."""
-    if outcome.until is None or not isinstance(plan.ops[command.op], Wait):
+    """What the member will send next, if only time stands between."""
+    going = _goes_on(plan, command, outcome)
+    if going is None:
         return None
+    target, at = going
     zone = people.zone(row.customer_id, row.attributes)
-    return registration(deployment.policy, plan, row.id, command.op + 1, outcome.until, zone)
+    return registration(deployment.policy, plan, row.id, target, at, zone, command.visit + (target <= command.op))
+
+
+def _goes_on(plan: Plan, command: Command, outcome: Outcome) -> tuple[int, datetime] | None:
+    """Where the interpreter goes with this outcome, and when; None where that isn't certain, or nowhere."""
+    op = plan.ops[command.op]
+    if outcome.kind == "sleep" and isinstance(op, Wait) and outcome.until is not None:
+        return command.op + 1, outcome.until
+    if outcome.kind == "next":
+        skips = isinstance(op, (WaitFor, Branch, Split)) and op.skip_to >= 0
+        return op.skip_to if isinstance(op, (WaitFor, Branch, Split)) and skips else command.op + 1, command.at
+    if outcome.kind == "goto":
+        return outcome.choice, command.at
+    if outcome.kind == "took" and isinstance(op, WaitFor):
+        return op.alternatives[outcome.choice].target, max(command.at, outcome.at or command.at)
+    if outcome.kind == "timeout" and isinstance(op, WaitFor):
+        return op.on_timeout, max(command.at, outcome.at or command.at)
+    return None
 
 
 @dataclass(slots=True)

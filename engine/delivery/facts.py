@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from engine.core.clock import zone as zone_named
 from engine.core.facts import ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
+from engine.core.queue import moments
 from engine.core.wire import load as load_json
 from engine.core.wire import share
 from engine.delivery.draft import Draft
@@ -22,9 +23,9 @@ from engine.store.database import Connection
 
 @dataclass(slots=True)
 class Known:
-    """What one transaction knows of these customers, by id. `slots` and `registered` (customer → enrollment → the row of
-    `store.planned`) change while a batch is decided. `addresses`: channel → the attribute that holds its address ("": it needs
-    none), for the channels that this process knows."""
+    """What one transaction knows of these customers, by id. `slots`, `registered` (customer → enrollment → the row of
+    `store.planned`) and `queues` (customer → enrollment → when its send will go) change while a batch is decided. `addresses`:
+    channel → the attribute that holds its address ("": it needs none)."""
 
     policy: Policy
     addresses: Mapping[str, str]
@@ -34,17 +35,17 @@ class Known:
     holds: Mapping[int, tuple[HoldFact, ...]]
     slots: dict[int, list[SlotFact]]
     registered: dict[int, dict[int, Mapping[str, Any]]]
+    queues: dict[int, dict[int, datetime | None]] = field(default_factory=dict)
 
     def planned(self, customer: int, attributes: Mapping[str, Any]) -> tuple[PlannedFact, ...]:
         """The customer's registered sends, with whether each could reach them."""
         return tuple([self._planned(r, customer, attributes) for r in self.registered.get(customer, {}).values()])
 
     def _planned(self, r: Mapping[str, Any], customer: int, attributes: Mapping[str, Any]) -> PlannedFact:
-        name = self.addresses.get(r["channel"], "")
-        address = attributes.get(name) if name else ""
+        channel, address, suppressed = self._reach(r["channels"], customer, attributes)
         return PlannedFact(
             tier=r["tier"],
-            channel=r["channel"],
+            channel=channel,
             topic=r["topic"],
             journey=r["journey"],
             due=r["due"],
@@ -54,26 +55,43 @@ class Known:
             planned_at=r["planned_at"],
             expires_at=r["expires_at"],
             window=None if r["send_window"] is None else load_json(Window, r["send_window"]),
-            address=None if address is None or (name and address == "") else str(address),
-            suppressed=self.suppressed.get((customer, r["channel"], str(address))),
+            address=address,
+            suppressed=suppressed,
         )
 
+    def _reach(self, channels: Sequence[str], customer: int, attributes: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+        """The first of a send's channels that reaches the customer, the address there, and why it must not be used: where none
+        does, the first one."""
+        found = []
+        for channel in channels:
+            name = self.addresses.get(channel, "")
+            value = attributes.get(name) if name else str(customer)
+            address = None if value in (None, "") else str(value)
+            suppressed = None if address is None else self.suppressed.get((customer, channel, address))
+            if address is not None and suppressed is None:
+                return channel, address, None
+            found.append((channel, address, suppressed))
+        return found[0]
+
     def note(self, draft: Draft, now: datetime) -> bool:
-        """A draft of these customers has been decided: it waits in the queue, or is no longer in it. Whether it was, and left."""
+        """A draft of these customers has been decided: it stands in the queue, or no longer. Whether it stood there, and left."""
         mine = self.registered.setdefault(draft.customer, {})
-        if draft.waits():
+        queue = self.queues.get(draft.customer, {})
+        if draft.waits() or draft.falls_back():
             mine[draft.enrollment] = draft.registration(now)
+            queue[draft.enrollment] = draft.outcome.until if draft.outcome is not None and draft.outcome.until else now
             return False
+        queue.pop(draft.enrollment, None)
         return mine.pop(draft.enrollment, None) is not None
 
-    def of_customer(self, person: Any, zone: str | None, quiet: tuple[bool, ...], **message: Any) -> Facts:
+    def of_customer(self, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime, **message: Any) -> Facts:
         """The facts for one message of `person` (a locked row), whose own zone is `zone`. `message`: what concerns it alone."""
         soft = tuple(
             (channel, self.soft[(person.id, event)])
             for channel, event in soft_channels(self.policy).items()
             if (person.id, event) in self.soft
         )
-        return Facts(
+        facts = Facts(
             erased=person.erased_at is not None,
             restricted=person.restricted,
             zone=zone,
@@ -85,6 +103,11 @@ class Known:
             quiet=quiet,
             **message,
         )
+        if len(facts.planned) < 2:
+            return facts
+        if person.id not in self.queues:  # once for all messages of the customer in this batch
+            self.queues[person.id] = {p.enrollment: at for p, at in moments(self.policy, facts, facts.planned, now)}
+        return replace(facts, queue=self.queues[person.id])
 
 
 @dataclass(slots=True)
@@ -104,6 +127,15 @@ def window_start(policy: Policy, now: datetime) -> datetime | None:
     return min(add(now, _reach(cap), zone_named("UTC")) for cap in policy.caps) - timedelta(days=1)
 
 
+def horizon(policy: Policy, now: datetime) -> datetime | None:
+    """What is due later is in nobody's way: two of the longest windows ahead. None where no calendar reaches that far."""
+    since = window_start(policy, now)
+    try:
+        return None if since is None else now + 2 * (now - since)
+    except OverflowError:
+        return None
+
+
 def _reach(cap: Cap) -> Duration:
     if cap.rolling is not None:
         return Duration(-cap.rolling.months, -cap.rolling.days, -cap.rolling.seconds)
@@ -120,19 +152,17 @@ def soft_channels(policy: Policy) -> dict[str, str]:
     return {rule.channel: rule.soft.after for rule in policy.consent if rule.soft is not None}
 
 
-async def load(c: Connection, policy: Policy, drafts: Sequence[Draft], addresses: Mapping[str, str], now: datetime) -> Case:
+async def load(c: Connection, policy: Policy, drafts: Sequence[Draft], now: datetime) -> Case:
     """Everything about these drafts and their customers (who are locked), in a handful of statements."""
     ids = sorted({d.customer for d in drafts})
     return Case(
-        known=await know(c, policy, ids, addresses, min(d.command.at for d in drafts), now),
+        known=await know(c, policy, ids, min(d.command.at for d in drafts), now),
         states=await ledger.journey_states(c, [d.enrollment for d in drafts]),
         keys=await ledger.by_key(c, [d.key for d in drafts]),
     )
 
 
-async def know(
-    c: Connection, policy: Policy, ids: Sequence[int], addresses: Mapping[str, str], oldest: datetime, now: datetime
-) -> Known:
+async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: datetime, now: datetime) -> Known:
     """Everything about these customers (who are locked). `oldest`: when the first of their messages was planned."""
     since = window_start(policy, now)
     slots: dict[int, list[SlotFact]] = defaultdict(list)
@@ -140,7 +170,7 @@ async def know(
     if since is not None:
         for r in await ledger.slots(c, ids, since, counted_tiers(policy)):
             slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at))
-        for r in await planned.of_customers(c, ids):
+        for r in await planned.of_customers(c, ids, horizon(policy, now)):
             if not held_out(policy, r.customer_id, r.tier):
                 registered[r.customer_id][r.enrollment_id] = dict(r._mapping)
     consents: dict[int, list[ConsentFact]] = defaultdict(list)
@@ -152,7 +182,7 @@ async def know(
             holds[r.customer_id].append(HoldFact(r.name, tuple(r.pause), r.opened_at, r.until, r.closed_at))
     return Known(
         policy=policy,
-        addresses=addresses,
+        addresses=await planned.addresses(c) if registered else {},
         suppressed={(r.customer_id, r.channel, r.address): r.reason for r in await customers.suppressions(c, ids)},
         consents={i: tuple(f) for i, f in consents.items()},
         soft=await customers.last_events(c, ids, sorted(set(soft_channels(policy).values()))),
@@ -162,7 +192,7 @@ async def know(
     )
 
 
-def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, quiet: tuple[bool, ...]) -> Facts:
+def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime) -> Facts:
     """The facts for one draft. `person`: the locked customer row; `zone`: the customer's own."""
     state = case.states[draft.enrollment]
     draft.consent_version = max((f.version for f in case.known.consents.get(draft.customer, ())), default=0)
@@ -170,6 +200,7 @@ def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, 
         person,
         zone,
         quiet,
+        now,
         live=state.status == "live",
         ended_reason=state.reason or None,
         paused=state.paused,

@@ -28,22 +28,29 @@ EARLIER = timedelta(seconds=1)
 """By how much a message must be able to go earlier to be woken for it; timers are rounded to the second."""
 
 
-def registration(policy: Policy, plan: Plan, enrollment: int, op: int, at: datetime, zone: str) -> dict[str, Any] | None:
-    """The row of `store.planned.register` for an enrollment that goes on at `at` with operation `op`; None where no send is
-    certain, or where it would use up no cap. `zone`: the customer's."""
-    found = next_send(plan, op, at, zone) if policy.caps else None
-    if found is None or found[0].tier in policy.uncounted:
+def registration(
+    policy: Policy, plan: Plan, enrollment: int, op: int, at: datetime, zone: str, visit: int = 0
+) -> dict[str, Any] | None:
+    """The row of `store.planned.register` for an enrollment that goes on at `at` with operation `op` in its round `visit`; None
+    where no send is certain, or where it would use up no cap. `zone`: the customer's."""
+    try:
+        found = next_send(plan, op, at, zone) if policy.caps else None
+        if found is None or found[0].tier in policy.uncounted:
+            return None
+        send, due = found
+        expires = expiry(policy, send, due, zone)
+    except (ValueError, OverflowError):  # later than a calendar can say
         return None
-    send, due = found
     return {
         "enrollment_id": enrollment,
+        "key": f"{enrollment}/{send.step}/{visit}/0",
         "step": send.step,
         "tier": send.tier,
-        "channel": send.channels[0],
+        "channels": list(send.channels),
         "topic": send.topic,
         "planned_at": due,
         "due": due,
-        "expires_at": expiry(policy, send, due, zone),
+        "expires_at": expires,
         "send_window": dump(send.window),
         "waiting": False,
         "until": None,
@@ -56,12 +63,12 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
     people = await customers.lock(c, await planned.waiting(c, ids)) if deployment.policy.caps else {}
     if not people:
         return []
-    known = await know(c, deployment.policy, sorted(people), await planned.addresses(c), now - LOOK_BACK, now)
+    known = await know(c, deployment.policy, sorted(people), now - LOOK_BACK, now)
     earlier: list[dict[str, Any]] = []
     for customer, person in people.items():
         until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
         zone, quiet = deployment.own_zone(person.attributes), deployment.quiet_flags(person, now)
-        facts = known.of_customer(person, zone, quiet)
+        facts = known.of_customer(person, zone, quiet, now)
         for one, at in moments(deployment.policy, facts, facts.planned, now):
             told = until.get(one.enrollment)
             if at is not None and told is not None and at <= told - EARLIER:
@@ -75,6 +82,7 @@ async def wake(c: Connection, earlier: Sequence[Mapping[str, Any]]) -> None:
     await enrollments.lock_rows(c, ids)
     await planned.moved(c, earlier)
     await enrollments.try_again(c, ids)
+    await enrollments.tell_relay(c)
 
 
 async def requeue(c: Connection, deployment: Deployment, ids: Sequence[int], now: datetime) -> None:

@@ -45,6 +45,7 @@ class Happening:
     ends: list[dict[str, Any]] = field(default_factory=list)
     begun: list[dict[str, Any]] = field(default_factory=list)
     planned: dict[int, dict[str, Any]] = field(default_factory=dict)
+    present: set[int] = field(default_factory=set)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     tasks_done: list[tuple[int, int]] = field(default_factory=list)
     consequences: list[Incoming] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Happening:
         self._feedback(person, incoming, at)
         if incoming.history or person.erased:
             return []
+        self.present.add(person.id)
         event = self.deployment.event_values(incoming.name, dict(incoming.properties), at)
         self._holds(person, incoming, event, at)
         for inside in list(person.enrollments):
@@ -75,7 +77,7 @@ class Happening:
         """Customers whose queue may have moved: something ended, or may no longer be sent, or could go elsewhere."""
         told = {row["customer_id"] for row in (*self.consents, *self.suppressions)}
         held = {p.id for p in self.people.values() if p.changed or p.left or any(h.id is None for h in p.holds)}
-        return sorted(told | held)
+        return sorted((told | held) & self.present)
 
     def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
         """Merge traits; the attributes whose value changed."""

@@ -86,16 +86,19 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
         )
 
 
-async def skip(c: Connection, keys: Sequence[str]) -> None:
-    """Drop what waited under these keys and is no longer wanted: its slot is free. What may have arrived counts as sent."""
-    await run(
+async def skip(c: Connection, keys: Sequence[str]) -> list[int]:
+    """Drop what waited under these keys and is no longer wanted: its slot is free. What may have arrived counts as sent. The
+    customers whom that concerned."""
+    found = await fetch(
         c,
         "update messages set status = case when reason = 'unknown' then 'unknown' else 'dropped' end, "
         "reason = case when reason = 'unknown' then reason else 'condition' end, detail = 'its condition no longer held', "
         "slot_at = case when reason = 'unknown' then slot_at end, until = null "
-        "where key = any(cast(:keys as text[])) and status in ('deferred', 'reserved', 'parked')",
+        "where key = any(cast(:keys as text[])) and status in ('deferred', 'reserved', 'parked') "
+        "returning customer_id",
         keys=list(keys),
     )
+    return sorted({r.customer_id for r in found})
 
 
 async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
@@ -114,19 +117,22 @@ async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
         )
 
 
-async def results(c: Connection, items: Sequence[dict[str, Any]], *, owner: str) -> None:
-    """What became of handovers leased to `owner`: key, status, reason, detail, sent_at, until, provider_id, words, keep_slot."""
-    if items:
-        await run(
-            c,
-            "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, "
-            "''), sent_at = r.sent_at, "
-            "until = r.until, provider_id = coalesce(r.provider_id, ''), words = coalesce(r.words, ''), "
-            "slot_at = case when r.keep_slot then slot_at end, lease_owner = null, lease_until = null "
-            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, status text, reason text, detail text, "
-            "sent_at timestamptz, "
-            "until timestamptz, provider_id text, words text, keep_slot boolean) "
-            "where messages.key = r.key and messages.lease_owner = :owner",
-            rows=rows(items),
-            owner=owner,
-        )
+async def results(c: Connection, items: Sequence[dict[str, Any]], *, owner: str) -> set[str]:
+    """What became of handovers leased to `owner`: key, status, reason, detail, sent_at, until, provider_id, words, keep_slot. The
+    keys of those that were still its own."""
+    if not items:
+        return set()
+    found = await fetch(
+        c,
+        "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, "
+        "''), sent_at = r.sent_at, "
+        "until = r.until, provider_id = coalesce(r.provider_id, ''), words = coalesce(r.words, ''), "
+        "slot_at = case when r.keep_slot then slot_at end, lease_owner = null, lease_until = null "
+        "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, status text, reason text, detail text, "
+        "sent_at timestamptz, "
+        "until timestamptz, provider_id text, words text, keep_slot boolean) "
+        "where messages.key = r.key and messages.lease_owner = :owner returning messages.key",
+        rows=rows(items),
+        owner=owner,
+    )
+    return {r.key for r in found}

@@ -7,6 +7,7 @@ gates defer the message, and gone as soon as the message has left, was dropped, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,50 +15,59 @@ from sqlalchemy.engine import Row
 
 from engine.store.database import Connection, fetch, rows, run
 
+OVERDUE_DAYS = 7
+"""A send that should have been decided so long ago stands in nobody's way any more: whatever it waits for isn't time."""
 
-async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
-    """Everything these customers have registered, without those of journeys that are paused and of enrollments held out:
-    enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, expires_at, send_window,
-    waiting, until."""
+
+async def of_customers(c: Connection, ids: Sequence[int], until: datetime | None) -> list[Row[Any]]:
+    """What these customers have registered to be sent before `until` (None: at any time), without those of journeys that are
+    paused: enrollment_id, customer_id, journey, step, tier, channels (those still to be tried), topic, entered_at, planned_at,
+    due, expires_at, send_window, waiting, until."""
     return await fetch(
         c,
-        "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channel, p.topic, p.entered_at, p.planned_at, "
+        "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channels, p.topic, p.entered_at, p.planned_at, "
         "p.due, p.expires_at, p.send_window, p.waiting, p.until from planned p left join journeys j on j.name = p.journey "
-        "where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null",
+        "where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null "
+        "and p.due < coalesce(cast(:until as timestamptz), 'infinity') "
+        "and (p.waiting or p.due > sojourn_now() - make_interval(days => :overdue))",
         ids=list(ids),
+        until=until,
+        overdue=OVERDUE_DAYS,
     )
 
 
 async def register(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Write or replace the registrations of live enrollments that aren't held out: enrollment_id, journey, step, tier, channel,
-    topic, planned_at, due, expires_at, send_window, waiting, until. The caller holds the enrollments' locks, or made them."""
+    """Write or replace the registrations of live enrollments that aren't held out: enrollment_id, key, step, tier, channels,
+    topic, planned_at, due, expires_at, send_window, waiting, until. `key`: of the message, where an earlier try may have decided
+    it already; then nothing is registered unless it waits. The caller holds the enrollments' locks, or made them."""
     if items:
         await run(
             c,
-            "insert into planned (enrollment_id, customer_id, journey, step, tier, channel, topic, entered_at, planned_at, due, "
+            "insert into planned (enrollment_id, customer_id, journey, step, tier, channels, topic, entered_at, planned_at, due, "
             "expires_at, send_window, waiting, until) "
-            "select r.enrollment_id, e.customer_id, e.journey, r.step, r.tier, r.channel, r.topic, e.entered_at, r.planned_at, "
+            "select r.enrollment_id, e.customer_id, e.journey, r.step, r.tier, r.channels, r.topic, e.entered_at, r.planned_at, "
             "r.due, r.expires_at, r.send_window, coalesce(r.waiting, false), r.until from "
-            "jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint, step text, tier text, channel text, topic text, "
-            "planned_at timestamptz, due timestamptz, expires_at timestamptz, send_window jsonb, waiting boolean, "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint, key text, step text, tier text, channels jsonb, "
+            "topic text, planned_at timestamptz, due timestamptz, expires_at timestamptz, send_window jsonb, waiting boolean, "
             "until timestamptz) join enrollments e on e.id = r.enrollment_id and e.status = 'live' and not e.holdout "
-            "on conflict (enrollment_id) do update set step = excluded.step, tier = excluded.tier, channel = excluded.channel, "
+            "left join messages m on m.key = r.key where r.waiting or m.key is null "
+            "on conflict (enrollment_id) do update set step = excluded.step, tier = excluded.tier, channels = excluded.channels, "
             "topic = excluded.topic, planned_at = excluded.planned_at, due = excluded.due, expires_at = excluded.expires_at, "
             "send_window = excluded.send_window, waiting = excluded.waiting, until = excluded.until",
             rows=rows(items),
         )
 
 
-async def forget(c: Connection, enrollments: Sequence[int]) -> list[int]:
-    """Take the registrations of these enrollments back; the customers who had any, for whom room may have come."""
+async def forget(c: Connection, enrollments: Sequence[int]) -> dict[int, int]:
+    """Take the registrations of these enrollments back; enrollment → customer of those that there were."""
     if not enrollments:
-        return []
+        return {}
     found = await fetch(
         c,
-        "delete from planned where enrollment_id = any(cast(:ids as bigint[])) returning customer_id",
+        "delete from planned where enrollment_id = any(cast(:ids as bigint[])) returning enrollment_id, customer_id",
         ids=list(enrollments),
     )
-    return sorted({r.customer_id for r in found})
+    return {r.enrollment_id: r.customer_id for r in found}
 
 
 async def waiting(c: Connection, ids: Sequence[int]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -115,6 +115,45 @@ def test_a_freed_slot_moves_everybody_up() -> None:
     assert [(1, NOON + DAY), (2, NOON + 2 * DAY), (3, NOON + 3 * DAY)] == [(p.enrollment, at) for p, at in full]
     free = moments(rules, facts(), waiting, NOON)
     assert [(1, NOON), (2, NOON + DAY), (3, NOON + 2 * DAY)] == [(p.enrollment, at) for p, at in free]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(BELOW), st.integers(-48, 240), st.booleans()), min_size=1, max_size=7),
+    st.lists(st.integers(-200, 0), max_size=4),
+    st.sampled_from([DAILY, LONG, THREE_A_DAY]),
+)
+@settings(max_examples=150, deadline=None)
+def test_who_is_told_and_who_is_decided_agree(drawn: list[tuple[str, int, bool]], before: list[int], cap: Cap) -> None:
+    """The moment that the whole queue gives a message that waits is the one that the gates give it."""
+    everyone = [
+        registered(n + 1, tier, NOON + hours * HOUR, waiting=waits, planned_at=NOON - DAY if waits else None)
+        for n, (tier, hours, waits) in enumerate(drawn)
+    ]
+    sent = [slot(message(), NOON + hours * HOUR) for hours in before]
+    rules = policy(caps=(cap,))
+    known = facts(slots=tuple(sent))
+    for one, at in moments(rules, known, everyone, NOON):
+        if not one.waiting or one.due > NOON:
+            continue
+        wanted = replace(message(tier=one.tier, planned_at=one.planned_at), enrollment=one.enrollment, entered_at=one.entered_at)
+        verdict = decide(rules, replace(known, planned=tuple(everyone)), wanted, NOON)
+        assert (at if verdict.decision == "defer" else NOON) == (verdict.until or at)
+
+
+def test_a_hundred_and_twenty_who_wait_each_get_a_day() -> None:
+    """Also the last of them, and no two the same."""
+    waiting = [registered(n, "lifecycle", waiting=True, planned_at=NOON) for n in range(1, 121)]
+    found = moments(policy(caps=(DAILY,)), facts(slots=(slot(waiting[0], NOON - HOUR),)), waiting, NOON)
+    assert [rome("2026-03-03 12:00").astimezone().date() + (n + 1) * DAY for n in range(120)] == [
+        at.astimezone().date() for _, at in found if at is not None
+    ]
+
+
+@pytest.mark.parametrize("expires", [None, datetime.max.replace(tzinfo=UTC)])
+def test_a_date_at_the_end_of_the_calendar_stands_in_nobodys_way(expires: datetime | None) -> None:
+    """What is due in the year 9999 sets nothing aside and breaks nothing."""
+    far = registered(1, "lifecycle", datetime(9999, 12, 31, 22, tzinfo=UTC), expires_at=expires)
+    assert "allow" == decided(registered(2, "promotional"), [far], [], policy(caps=(LONG, DAILY))).decision
 
 
 def test_the_queue_ends_where_messages_expire() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.harness import POLICY, running, write_project
+from engine.delivery.channel import Receipt, Result
+from tests.harness import POLICY, TRACKING, running, write_project
 
 DAYS = 43_200.0
 """A day in two seconds."""
@@ -156,3 +157,112 @@ async def test_what_its_condition_no_longer_wants_gives_its_place_back(
     assert ["a", "next"] == [m.step for m in sojourn.email.to(ada)]
     assert ("dropped", "condition", None) == (messages["late"].status, messages["late"].reason, messages["late"].slot_at)
     assert timedelta(days=7) <= messages["next"].sent_at - messages["a"].sent_at < timedelta(days=13)
+
+
+async def test_a_wait_that_is_planned_again_and_skipped_takes_its_registration_back(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """The reminder of an appointment that was moved into the past will not come, so what waited for its slot goes."""
+    late = journey("late", "lifecycle", "wait: {until: customer.appointment_at, on_past: exit}")
+    tracking = TRACKING.replace("attributes: {", "attributes: {appointment_at: datetime, ")
+    files = {
+        "journeys/late.yaml": late,
+        "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
+        "journeys/tracking.yaml": tracking,
+        "journeys/policy.yaml": POLICY + WEEKLY,
+    }
+    folder = write_project(tmp_path, files)
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada", appointment_at=(datetime.now(UTC) + timedelta(days=3)).isoformat())
+        await sojourn.track("ada", "signed_up")
+        await sojourn.until(lambda: sojourn.query("select 1 from planned"))
+        await sojourn.track("ada", "pinged")
+        await sojourn.message_is("deferred")
+        await sojourn.identify("ada", appointment_at="2020-01-01T10:00:00Z")
+        await sojourn.message_is("sent")
+        assert ["now"] == [m.step for m in sojourn.email.to(ada)]
+        assert [] == await sojourn.query("select 1 from planned")
+
+
+async def test_a_date_at_the_end_of_the_calendar_stops_nobody(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Who waits for the year 9999 waits; the same customer's other messages go, and nothing is parked."""
+    late = journey("late", "lifecycle", "wait: {until: customer.contract_end, on_past: exit}")
+    tracking = TRACKING.replace("attributes: {", "attributes: {contract_end: datetime, ")
+    files = {
+        "journeys/late.yaml": late,
+        "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
+        "journeys/tracking.yaml": tracking,
+        "journeys/policy.yaml": POLICY + WEEKLY,
+    }
+    folder = write_project(tmp_path, files)
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada", contract_end="9999-12-31T23:00:00Z")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.until(lambda: sojourn.query("select 1 from enrollments where wake_at is not null"))
+        await sojourn.track("ada", "pinged")
+        await sojourn.message_is("sent")
+        assert ["now"] == [m.step for m in sojourn.email.to(ada)]
+
+
+async def test_a_fallback_keeps_its_place(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Nobody can text the customer, so the lifecycle message falls back to e-mail; the promotion, which might have been quicker,
+    waits for it."""
+    first = journey("first", "lifecycle").replace("send: email", "send: sms").rstrip() + "\n    fallback: [email]\n"
+    files = {"journeys/first.yaml": first, "journeys/now.yaml": journey("now", "promotional")}
+    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("sent")
+        await sojourn.message_is("deferred")
+        assert ["first"] == [m.step for m in sojourn.email.to(ada)]
+
+
+async def test_a_sent_message_leaves_nothing_registered_while_its_journey_goes_on(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Also for a member of the global holdout, whose message was dropped."""
+    going = journey("going", "lifecycle").rstrip() + "\n  - wait_for: confirmed\n    timeout: 30d\n"
+    holdout = "holdout: {name: global, share: 50%, tiers: [lifecycle]}\n"
+    folder = write_project(tmp_path, {"journeys/going.yaml": going, "journeys/policy.yaml": POLICY + WEEKLY + holdout})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        people = [f"p{n}" for n in range(12)]
+        await sojourn.accept([sojourn.known(p) for p in people])
+        await sojourn.accept([sojourn.event(p, "signed_up") for p in people])
+        await sojourn.waiting_in("wait_for.confirmed", 12)
+        statuses = await sojourn.statuses()
+        assert {"sent", "dropped"} == set(statuses)
+        assert [] == await sojourn.query("select 1 from planned")
+
+
+async def test_a_message_that_keeps_its_slot_is_not_counted_twice(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """The provider asks for patience, then a hold comes: one slot is taken, and it is free again when the consent goes."""
+    hold = "holds: [{from: complaint_filed, until: complaint_resolved, pause: [lifecycle], at_most: 30d}]\n"
+    files = {
+        "journeys/first.yaml": journey("first", "lifecycle").replace("topic: news", "topic: offers"),
+        "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
+    }
+    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY + hold})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        sojourn.email.answer = lambda m: Receipt(Result.LATER if m.step == "first" else Result.ACCEPTED, retry_after=3.0)
+        ada = await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("reserved")
+        await sojourn.track("ada", "complaint_filed")
+        await sojourn.message_is("deferred")
+        (kept,) = await sojourn.messages()
+        assert kept.slot_at is not None
+        assert [] == await sojourn.query("select 1 from planned")
+        await sojourn.track("ada", "pinged")
+        await sojourn.message_is("deferred", 2)
+        await sojourn.track("ada", "consent_changed", channel="email", topic="offers", state="withdrawn")
+        await sojourn.track("ada", "complaint_resolved")
+        await sojourn.message_is("dropped")
+        await sojourn.message_is("sent")
+        assert "now" == sojourn.email.to(ada)[-1].step

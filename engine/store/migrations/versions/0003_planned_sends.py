@@ -11,7 +11,7 @@ depends_on = None
 PLANNED = """
 create table planned (
     enrollment_id bigint primary key, customer_id bigint not null,
-    journey text not null, step text not null, tier text not null, channel text not null, topic text,
+    journey text not null, step text not null, tier text not null, channels jsonb not null, topic text,
     entered_at timestamptz not null, planned_at timestamptz not null, due timestamptz not null, expires_at timestamptz,
     send_window jsonb, waiting boolean not null default false, until timestamptz
 );
