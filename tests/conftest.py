@@ -14,9 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from hypothesis import settings
 
 from engine.app.ending import end_process
 from tests import servers as session
+
+settings.register_profile("sojourn", deadline=None)  # how long an example takes says something of the machine only
+settings.load_profile("sojourn")
 
 _exit_status = pytest.StashKey[int]()
 

@@ -257,7 +257,7 @@ async def running(
         prefix=prefix,
         channels={sink.name: sink for sink in (email, sms) if sink.name in served},
         sandboxed=sandboxed,
-        heartbeat_seconds=2.0,
+        heartbeat_seconds=10.0,
     ) as worker:
         run = Running(folder, worker, email, sms)
         await run.deploy()

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from engine.delivery.deployment import NothingDeployed
 from engine.store.trouble import lost
@@ -102,6 +103,8 @@ def refusal_of(error: Exception) -> Refusal:
             code = _CODES.get(error.status_code, "error")
             message = "there is no such path" if error.status_code == 404 else str(error.detail)
             return Refusal(error.status_code, code, message, "/openapi.json lists what there is", error.headers)
+        case ClientDisconnect():
+            return Refusal(400, "gone", "the request ended before all of it had come", "send it again")
         case _:
             log.error("a request failed", exc_info=error)
             return internal()

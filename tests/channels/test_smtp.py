@@ -41,7 +41,8 @@ class TestSmtp(ChannelCases):
         """aiosmtpd that offers AUTH; the password is sent only where TLS is, so here it is only held."""
         async with post(REPLIES.get(behaviour)) as told:
             port = free_port() if behaviour == "unreachable" else told.port
-            settings = {"use": "channels.smtp", "host": "127.0.0.1", "port": port, "password": PASSWORD, "timeout": 0.4}
+            timeout = 0.4 if behaviour == "hangs" else 5.0
+            settings = {"use": "channels.smtp", "host": "127.0.0.1", "port": port, "password": PASSWORD, "timeout": timeout}
             channel = load_channel("email", settings)
             yield Stage(channel, settings, lambda: told.arrived)
             await channel.close()
