@@ -222,7 +222,8 @@ class Delivery:
         kept = {d.enrollment for d in staying}
         await planned.forget(c, [d.enrollment for d in chunk if d.enrollment not in kept])
         earlier = await nearer(c, deployment, sorted(freed), moment) if freed else []
-        await enrollments.lock_rows(c, [*(d.enrollment for d in again), *(e["enrollment_id"] for e in earlier)])
+        if earlier:  # all in one go: in two, their ids would not be in order
+            await enrollments.lock_rows(c, [*(d.enrollment for d in again), *(e["enrollment_id"] for e in earlier)])
         await enrollments.record_deferrals(
             c,
             [{"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until} for d in again if d.outcome is not None],
