@@ -129,8 +129,10 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
 
 @contextlib.contextmanager
 def _ending_on_request() -> Iterator[None]:
-    """While the block runs SIGTERM and SIGHUP mean what Ctrl-C means."""
+    """While the block runs SIGTERM and SIGHUP mean what Ctrl-C means, which is heard also by what a script started in the
+    background, where SIGINT comes in ignored."""
     before = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
