@@ -57,12 +57,14 @@ def moments(
     taken: list[Taken] = []
     last: dict[Hashable, tuple[datetime, datetime]] = {}
     by_journey = any(cap.journeys for cap in policy.caps)
+    by_plan = bool(facts.holds) or any(cap.per != "rolling" for cap in policy.caps)  # they free at the planned time of day
     for one in sorted(registered, key=lambda p: place(policy, p)):
         if one.tier in policy.uncounted:
             found.append((one, None))
             continue
         start = max(now, one.due)
-        alike = (one.tier, one.channel, one.topic, one.journey if by_journey else "", one.window)
+        planned = (one.planned_at or one.due) if by_plan else None
+        alike = (one.tier, one.channel, one.topic, one.journey if by_journey else "", one.window, planned)
         began, went = last.get(alike, (start, start))
         first = tuple(t for t in taken if _before(policy, t[0], one, now))
         at = _moment(policy, facts, one, first, now, went if began <= start else start)

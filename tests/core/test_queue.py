@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.core.clock import Duration
@@ -118,16 +118,17 @@ def test_a_freed_slot_moves_everybody_up() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(BELOW), st.integers(-48, 240), st.booleans()), min_size=1, max_size=7),
+    st.lists(st.tuples(st.sampled_from(BELOW), st.integers(-48, 240), st.booleans(), st.integers(1, 60)), min_size=1, max_size=7),
     st.lists(st.integers(-200, 0), max_size=4),
     st.sampled_from([DAILY, LONG, THREE_A_DAY]),
 )
+@example([("lifecycle", -1, True, 18), ("lifecycle", -1, True, 27)], [-1, -1, -1], THREE_A_DAY)
 @settings(max_examples=150, deadline=None)
 def test_who_is_told_and_who_is_decided_agree(drawn: list[tuple[str, int, bool]], before: list[int], cap: Cap) -> None:
     """The moment that the whole queue gives a message that waits is the one that the gates give it."""
     everyone = [
-        registered(n + 1, tier, NOON + hours * HOUR, waiting=waits, planned_at=NOON - DAY if waits else None)
-        for n, (tier, hours, waits) in enumerate(drawn)
+        registered(n + 1, tier, NOON + hours * HOUR, waiting=waits, planned_at=NOON - ago * HOUR if waits else None)
+        for n, (tier, hours, waits, ago) in enumerate(drawn)
     ]
     sent = [slot(message(), NOON + hours * HOUR) for hours in before]
     rules = policy(caps=(cap,))
