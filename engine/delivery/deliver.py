@@ -96,8 +96,7 @@ class Delivery:
         return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
 
     def _chunk(self, channel: Channel) -> int:
-        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because
-        several
+        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because several
         activities wait for the same pace and each has a minute."""
         pace = self.paces.get(channel.name)
         size = channel.capabilities.concurrency
@@ -137,7 +136,7 @@ class Delivery:
         if not skipped:
             return
         await customers.lock(c, [d.customer for d in skipped])
-        freed = await ledger.skip(c, [d.key for d in skipped])
+        freed = await ledger.drop(c, [d.enrollment for d in skipped], "condition", "its condition no longer held")
         left = await planned.forget(c, [d.enrollment for d in skipped])
         await requeue(c, deployment, sorted({*freed, *left.values()}), await now(c))
 

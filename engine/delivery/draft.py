@@ -160,7 +160,7 @@ class Draft:
             "due": due or until,
             "expires_at": self.expires_at,
             "send_window": dump(self.op.window),
-            "waiting": True,
+            "waiting": not self.falls_back(),
             "until": until,
         }
 

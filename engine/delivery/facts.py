@@ -103,11 +103,15 @@ class Known:
             quiet=quiet,
             **message,
         )
-        if len(facts.planned) < 2:
+        if len(facts.planned) < 2:  # nobody else: nothing to work out beforehand
             return facts
-        if person.id not in self.queues:  # once for all messages of the customer in this batch
-            self.queues[person.id] = {p.enrollment: at for p, at in moments(self.policy, facts, facts.planned, now)}
-        return replace(facts, queue=self.queues[person.id])
+        return replace(facts, queue=self.queue(facts, person.id, now))
+
+    def queue(self, facts: Facts, customer: int, now: datetime) -> dict[int, datetime | None]:
+        """When each of the customer's registered sends will go: worked out once for all messages of a batch."""
+        if customer not in self.queues:
+            self.queues[customer] = {p.enrollment: at for p, at in moments(self.policy, facts, facts.planned, now)}
+        return self.queues[customer]
 
 
 @dataclass(slots=True)

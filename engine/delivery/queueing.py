@@ -12,7 +12,6 @@ from typing import Any
 
 from engine.core.plan import Plan
 from engine.core.policy import Policy
-from engine.core.queue import moments
 from engine.core.upcoming import next_send
 from engine.core.wire import dump
 from engine.delivery.deployment import Deployment
@@ -69,10 +68,10 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
         until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
         zone, quiet = deployment.own_zone(person.attributes), deployment.quiet_flags(person, now)
         facts = known.of_customer(person, zone, quiet, now)
-        for one, at in moments(deployment.policy, facts, facts.planned, now):
-            told = until.get(one.enrollment)
+        for enrollment, at in known.queue(facts, customer, now).items():
+            told = until.get(enrollment)
             if at is not None and told is not None and at <= told - EARLIER:
-                earlier.append({"enrollment_id": one.enrollment, "until": at})
+                earlier.append({"enrollment_id": enrollment, "until": at})
     return earlier
 
 

@@ -59,12 +59,12 @@ class ChannelCases(ABC):
 
     `answers`: the behaviours that the provider is capable of, and how they must be read. `secrets`: credentials in the stage's
     settings, and whatever else must never show. `huge`: characters of a body that it must refuse; None where it has no limit.
-    `deadline`: seconds in which every send must be over; set the channel's own timeout well below it."""
+    `deadline`: seconds in which every send must be over; set the channel's own timeout well below it where the provider hangs."""
 
     answers: ClassVar[Mapping[Behaviour, Result]] = ANSWERS
     secrets: ClassVar[tuple[str, ...]] = ()
     huge: ClassVar[int | None] = 11_000_000
-    deadline: ClassVar[float] = 10.0
+    deadline: ClassVar[float] = 60.0
 
     @abstractmethod
     def stage(self, behaviour: Behaviour) -> AbstractAsyncContextManager[Stage]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
-from engine.store import planned
+from engine.store import ledger, planned
 from engine.store.database import Connection, fetch, rows, run
 
 
@@ -136,14 +136,7 @@ async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bo
     ids = [r.id for r in ended]
     if not ids:
         return []
-    await run(
-        c,
-        "update messages set status = case when reason = 'unknown' then 'unknown' else 'dropped' end, "
-        "reason = case when reason = 'unknown' then reason else 'live' end, detail = 'the journey had ended', "
-        "slot_at = case when reason = 'unknown' then slot_at end, until = null "
-        "where enrollment_id = any(cast(:ids as bigint[])) and status in ('deferred', 'reserved', 'parked')",
-        ids=ids,
-    )
+    await ledger.drop(c, ids, "live", "the journey had ended")
     await planned.forget(c, ids)
     if close_tasks:
         await run(

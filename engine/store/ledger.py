@@ -86,17 +86,19 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
         )
 
 
-async def skip(c: Connection, keys: Sequence[str]) -> list[int]:
-    """Drop what waited under these keys and is no longer wanted: its slot is free. What may have arrived counts as sent. The
+async def drop(c: Connection, enrollments: Sequence[int], reason: str, detail: str) -> list[int]:
+    """Drop what these enrollments have waiting or reserved: its slot is free. What may have arrived already counts as sent. The
     customers whom that concerned."""
     found = await fetch(
         c,
         "update messages set status = case when reason = 'unknown' then 'unknown' else 'dropped' end, "
-        "reason = case when reason = 'unknown' then reason else 'condition' end, detail = 'its condition no longer held', "
+        "reason = case when reason = 'unknown' then reason else :reason end, detail = :detail, "
         "slot_at = case when reason = 'unknown' then slot_at end, until = null "
-        "where key = any(cast(:keys as text[])) and status in ('deferred', 'reserved', 'parked') "
+        "where enrollment_id = any(cast(:ids as bigint[])) and status in ('deferred', 'reserved', 'parked') "
         "returning customer_id",
-        keys=list(keys),
+        ids=list(enrollments),
+        reason=reason,
+        detail=detail,
     )
     return sorted({r.customer_id for r in found})
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy.engine import Row
 
 from engine.store.database import Connection, fetch, rows, run
@@ -86,9 +85,10 @@ async def know_channels(c: Connection, addresses: Mapping[str, str]) -> None:
     """Note where channels find a customer's address: channel → attribute ("": it needs none)."""
     await run(
         c,
-        "insert into channels (name, address) select r.key, r.value from jsonb_each_text(cast(:rows as jsonb)) as r "
+        "insert into channels (name, address) select name, address from "
+        "jsonb_to_recordset(cast(:rows as jsonb)) as r(name text, address text) "
         "on conflict (name) do update set address = excluded.address where channels.address <> excluded.address",
-        rows=orjson.dumps(dict(addresses)).decode(),
+        rows=rows({"name": name, "address": address} for name, address in addresses.items()),
     )
 
 
