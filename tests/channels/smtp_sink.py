@@ -43,6 +43,13 @@ class Post:
     options: list[list[str]] = field(default_factory=list)
     logins: list[tuple[str, str]] = field(default_factory=list)
     sessions: int = 0
+    servers: list[SMTP] = field(default_factory=list)
+
+    def hang_up(self) -> None:
+        """Close every connection."""
+        for server in self.servers:
+            if server.transport is not None:
+                server.transport.abort()
 
     async def _say(self, server: Any, stage: str) -> str | None:
         reply = self.replies.get(stage)
@@ -101,7 +108,6 @@ async def post(
     """aiosmtpd on a free port. `tls`: offers STARTTLS, or TLS from the first byte where `implicit`."""
     told = Post(replies or {})
     loop = asyncio.get_running_loop()
-    servers: list[Any] = []
 
     def session() -> SMTP:
         made = SMTP(
@@ -113,7 +119,7 @@ async def post(
             loop=loop,
             **options,
         )
-        servers.append(made)
+        told.servers.append(made)
         return made
 
     server = await loop.create_server(session, "127.0.0.1", 0, ssl=tls if implicit else None)
@@ -122,9 +128,7 @@ async def post(
         yield told
     finally:
         server.close()
-        for made in servers:
-            if made.transport is not None:
-                made.transport.abort()
+        told.hang_up()
         await asyncio.sleep(0.01)
 
 

@@ -77,5 +77,5 @@ async def test_take_waits_and_gives_back() -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     started = asyncio.get_running_loop().time()
-    await asyncio.wait_for(pace.take(2), 2)
-    assert 0.05 < asyncio.get_running_loop().time() - started < 2
+    await pace.take(2)
+    assert 0.05 < asyncio.get_running_loop().time() - started < 4, "a hundred more would take five seconds"
