@@ -96,8 +96,8 @@ class Delivery:
         return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
 
     def _chunk(self, channel: Channel) -> int:
-        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because several
-        activities wait for the same pace and each has a minute."""
+        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because
+        several activities wait for the same pace and each has a minute."""
         pace = self.paces.get(channel.name)
         size = channel.capabilities.concurrency
         if pace is not None and pace.rate is not None:

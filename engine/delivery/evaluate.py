@@ -18,7 +18,7 @@ from engine.core.clock import zone as zone_named
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Outcome, State
 from engine.core.plan import Branch, Exit, Loop, Moment, Plan, Split, Wait, WaitFor
-from engine.core.upcoming import literal
+from engine.core.upcoming import literal, over
 from engine.core.wire import share
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
@@ -60,7 +60,7 @@ class Evaluation:
                     step = getattr(plan.ops[command.op], "step", "")
                     body = None if state is None else encode_state(state)
                     positions.append({"id": member, "step": step, "wake_at": outcome.until, "state": body})
-                coming = _registration(deployment, plan, people, rows[member], command, outcome)
+                coming = _registration(deployment, plan, people, rows[member], state, outcome)
                 if coming is not None:
                     registrations.append(coming)
             await enrollments.record_positions(c, positions)
@@ -91,32 +91,12 @@ class Evaluation:
 
 
 def _registration(
-    deployment: Deployment, plan: Plan, people: People, row: Any, command: Command, outcome: Outcome
+    deployment: Deployment, plan: Plan, people: People, row: Any, state: State | None, outcome: Outcome
 ) -> dict[str, Any] | None:
-    """What the member will send next, if only time stands between."""
-    going = _goes_on(plan, command, outcome)
-    if going is None:
+    """What the member will send next, if only time stands between; None also for one that has ended meanwhile."""
+    if state is None or (state.op, state.visit, state.attempt) != (outcome.op, outcome.visit, outcome.attempt):
         return None
-    target, at = going
-    zone = people.zone(row.customer_id, row.attributes)
-    return registration(deployment.policy, plan, row.id, target, at, zone, command.visit + (target <= command.op))
-
-
-def _goes_on(plan: Plan, command: Command, outcome: Outcome) -> tuple[int, datetime] | None:
-    """Where the interpreter goes with this outcome, and when; None where that isn't certain, or nowhere."""
-    op = plan.ops[command.op]
-    if outcome.kind == "sleep" and isinstance(op, Wait) and outcome.until is not None:
-        return command.op + 1, outcome.until
-    if outcome.kind == "next":
-        skips = isinstance(op, (WaitFor, Branch, Split)) and op.skip_to >= 0
-        return op.skip_to if isinstance(op, (WaitFor, Branch, Split)) and skips else command.op + 1, command.at
-    if outcome.kind == "goto":
-        return outcome.choice, command.at
-    if outcome.kind == "took" and isinstance(op, WaitFor):
-        return op.alternatives[outcome.choice].target, max(command.at, outcome.at or command.at)
-    if outcome.kind == "timeout" and isinstance(op, WaitFor):
-        return op.on_timeout, max(command.at, outcome.at or command.at)
-    return None
+    return registration(deployment.policy, plan, row.id, state, outcome, people.zone(row.customer_id, row.attributes))
 
 
 @dataclass(slots=True)
@@ -159,17 +139,11 @@ class _Question:
         return condition is None or self.deployment.expression(condition).test(self.context)
 
     def wait(self, op: Wait) -> Outcome:
-        """When the wait ends. Source: authoring.md, `wait`."""
+        """When the wait ends."""
         moment = self.moment(op.until)
         if moment is None:
             return self.out("exit", reason="no_date")
-        if moment > self.command.at:
-            return self.out("sleep", until=moment)
-        if op.on_past == "exit":
-            return self.out("exit", reason="past")
-        if op.on_past == "skip" and op.skip_to >= 0:
-            return self.out("goto", choice=op.skip_to)
-        return self.out("next")
+        return over(op, self.command, moment)
 
     def wait_for(self, op: WaitFor) -> Outcome:
         """An event that came already, else the deadline; at the deadline, whether one came before it after all."""

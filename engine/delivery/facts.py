@@ -84,8 +84,11 @@ class Known:
         queue.pop(draft.enrollment, None)
         return mine.pop(draft.enrollment, None) is not None
 
-    def of_customer(self, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime, **message: Any) -> Facts:
-        """The facts for one message of `person` (a locked row), whose own zone is `zone`. `message`: what concerns it alone."""
+    def of_customer(
+        self, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime, enrollment: int = 0, **message: Any
+    ) -> Facts:
+        """The facts for one message of `person` (a locked row), whose own zone is `zone`, and of `enrollment` (0: of the whole
+        queue). `message`: what concerns it alone."""
         soft = tuple(
             (channel, self.soft[(person.id, event)])
             for channel, event in soft_channels(self.policy).items()
@@ -99,12 +102,12 @@ class Known:
             soft_opt_in_at=soft,
             holds=self.holds.get(person.id, ()),
             slots=tuple(self.slots.get(person.id, ())),
-            planned=self.planned(person.id, person.attributes),
             quiet=quiet,
             **message,
         )
-        if len(facts.planned) < 2:  # nobody else: nothing to work out beforehand
+        if self.registered.get(person.id, {}).keys() <= {enrollment}:  # nobody else, as almost always: nothing to work out
             return facts
+        facts = replace(facts, planned=self.planned(person.id, person.attributes))
         return replace(facts, queue=self.queue(facts, person.id, now))
 
     def queue(self, facts: Facts, customer: int, now: datetime) -> dict[int, datetime | None]:
@@ -205,6 +208,7 @@ def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, 
         zone,
         quiet,
         now,
+        draft.enrollment,
         live=state.status == "live",
         ended_reason=state.reason or None,
         paused=state.paused,

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from engine.core.plan import Plan
+from engine.core.enrollment import Begin, Outcome, State
+from engine.core.interpreter import key
+from engine.core.plan import Plan, Send
 from engine.core.policy import Policy
 from engine.core.upcoming import next_send
 from engine.core.wire import dump
@@ -28,27 +30,27 @@ EARLIER = timedelta(seconds=1)
 
 
 def registration(
-    policy: Policy, plan: Plan, enrollment: int, op: int, at: datetime, zone: str, visit: int = 0
+    policy: Policy, plan: Plan, enrollment: int, state: State, given: Begin | Outcome, zone: str
 ) -> dict[str, Any] | None:
-    """The row of `store.planned.register` for an enrollment that goes on at `at` with operation `op` in its round `visit`; None
-    where no send is certain, or where it would use up no cap. `zone`: the customer's."""
+    """The row of `store.planned.register` for an enrollment in `state` to which `given` happens; None where no send is certain,
+    or where it would use up no cap. `zone`: the customer's."""
     try:
-        found = next_send(plan, op, at, zone) if policy.caps else None
-        if found is None or found[0].tier in policy.uncounted:
+        coming = next_send(plan, state, given, zone) if policy.caps else None
+        send = None if coming is None else plan.ops[coming.op]
+        if coming is None or not isinstance(send, Send) or send.tier in policy.uncounted:
             return None
-        send, due = found
-        expires = expiry(policy, send, due, zone)
+        expires = expiry(policy, send, coming.at, zone)
     except (ValueError, OverflowError):  # later than a calendar can say
         return None
     return {
         "enrollment_id": enrollment,
-        "key": f"{enrollment}/{send.step}/{visit}/0",
+        "key": key(enrollment, plan, coming),
         "step": send.step,
         "tier": send.tier,
         "channels": list(send.channels),
         "topic": send.topic,
-        "planned_at": due,
-        "due": due,
+        "planned_at": coming.at,
+        "due": coming.at,
         "expires_at": expires,
         "send_window": dump(send.window),
         "waiting": False,

@@ -14,6 +14,7 @@ from typing import Any
 from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
+from engine.core.enrollment import Begin, State
 from engine.core.incoming import CHAIN_LIMIT, Incoming
 from engine.core.plan import Entry, Plan
 from engine.core.wire import Json, share
@@ -298,7 +299,7 @@ class Happening:
             "lane": person.id % LANES,
             "once": once,
         }
-        planned = registration(self.deployment.policy, plan, enrollment, 0, at, zone)
+        planned = registration(self.deployment.policy, plan, enrollment, State(), Begin(1, at), zone)
         if planned is not None:
             self.planned[enrollment] = planned
         self.begun.append(row)

@@ -32,18 +32,9 @@ steps:
 """
 
 
-MANY = """
-journey: many
-tier: lifecycle
-enter: {event: signed_up, again: never}
-steps:
-  - send: email
-    id: only
-    template: hello
-    topic: news
-  - wait_for: confirmed
-    id: confirm
-    timeout: 30d
+MANY = (
+    ONE.replace("journey: one", "journey: many")
+    + """\
     since: step
   - wait_for: {event: pinged, where: event.number == 9}
     id: ping
@@ -52,6 +43,7 @@ steps:
     id: another
     timeout: 30d
 """
+)
 
 
 async def mend(sojourn: Running) -> list[int]:
