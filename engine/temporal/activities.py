@@ -102,8 +102,7 @@ class Activities:
 
     async def _pack(self, answers: list[tuple[int, Outcome]]) -> list[Json]:
         """The outcomes as Temporal may hold them. What went wrong may quote a customer's data: the words go into the store,
-        and only
-        what they begin with, up to the first colon, travels."""
+        and only what they begin with, up to the first colon, travels."""
         told = [(m, o.reason) for m, o in answers if o.kind == "park"]
         if told:
             async with transaction(self.database) as c:

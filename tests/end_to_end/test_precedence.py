@@ -166,8 +166,9 @@ async def test_what_its_condition_no_longer_wants_gives_its_place_back(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """Two wait for the next weeks; the first of them, no longer wanted when its day comes, is dropped with that reason, and the
-    other goes in its place."""
+    other goes in its place, although the first one's journey goes on."""
     late = journey("late", "lifecycle").replace("    expires: 60d\n", "    expires: 60d\n    if: customer.country != 'IT'\n")
+    late = late.rstrip() + "\n  - wait_for: cancelled\n    timeout: 300d\n"
     files = {
         "journeys/a.yaml": journey("a", "lifecycle"),
         "journeys/late.yaml": late.replace("signed_up", "pinged"),
@@ -183,17 +184,38 @@ async def test_what_its_condition_no_longer_wants_gives_its_place_back(
         await sojourn.track("ada", "confirmed")
         await sojourn.message_is("deferred", 2)
         await sojourn.identify("ada", country="IT")
-        await sojourn.settled(60)
+        await sojourn.message_is("sent", 2)
         messages = {m.step: m for m in await sojourn.messages()}
     assert ["a", "next"] == [m.step for m in sojourn.email.to(ada)]
     assert ("dropped", "condition", None) == (messages["late"].status, messages["late"].reason, messages["late"].slot_at)
     assert timedelta(days=7) <= messages["next"].sent_at - messages["a"].sent_at < timedelta(days=13)
 
 
+DATED = """
+journey: late
+tier: lifecycle
+enter: {event: signed_up, again: always}
+steps:
+  - id: date
+    wait:
+      until: customer.due_at
+      on_past: skip
+      then:
+        - send: email
+          id: late
+          template: hello
+          topic: news
+          expires: 60d
+  - wait_for: cancelled
+    id: afterwards
+    timeout: 300d
+"""
+
+
 def dated(tmp_path: Path) -> Path:
-    """A lifecycle message that waits for the customer's own date `due_at`, and a promotion."""
+    """A lifecycle message for the customer's own date `due_at`, left out when that has passed, and a promotion."""
     files = {
-        "journeys/late.yaml": journey("late", "lifecycle", "wait: {until: customer.due_at, on_past: exit}"),
+        "journeys/late.yaml": DATED,
         "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
         "journeys/tracking.yaml": TRACKING.replace("attributes: {", "attributes: {due_at: datetime, "),
         "journeys/policy.yaml": POLICY + WEEKLY,
@@ -214,6 +236,7 @@ async def test_a_wait_that_is_planned_again_and_skipped_takes_its_registration_b
         await sojourn.message_is("deferred")
         await sojourn.identify("ada", due_at="2020-01-01T10:00:00Z")
         await sojourn.message_is("sent")
+        await sojourn.waiting_in("afterwards")
         assert ["now"] == [m.step for m in sojourn.email.to(ada)]
 
 
@@ -245,6 +268,20 @@ async def test_a_fallback_keeps_its_place(
         await sojourn.message_is("sent")
         await sojourn.message_is("deferred")
         assert ["first"] == [m.step for m in sojourn.email.to(ada)]
+
+
+async def test_what_falls_back_stays_registered_under_the_channels_that_are_left(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Also while nobody serves the next channel: it is to come, and waits for no turn of its own."""
+    first = journey("first", "lifecycle").replace("send: email", "send: sms").rstrip() + "\n    fallback: [email]\n"
+    folder = write_project(tmp_path, {"journeys/first.yaml": first, "journeys/policy.yaml": POLICY + WEEKLY})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, served=["sms"]) as sojourn:
+        await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("dropped")
+        await sojourn.until(lambda: sojourn.query("select 1 from planned where jsonb_array_length(channels) = 1"))
+        assert [(["email"], False)] == [tuple(r) for r in await sojourn.query("select channels, waiting from planned")]
 
 
 async def test_a_sent_message_leaves_nothing_registered_while_its_journey_goes_on(
