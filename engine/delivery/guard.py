@@ -1,6 +1,7 @@
 """HTTP transports that go only where they may: addresses are looked up, judged, and then connected to as judged, so that a name
 that changes its address in between (DNS rebinding) gains nothing. Whoever sends HTTP for a journey, the step `call` and adapters
-alike, does it through here; proxies are never used, because a proxy looks names up by itself.
+alike, does it through here; proxies are never used, because a proxy looks names up by itself, and cookies are not kept, because
+one customer's would go along with the next one's request.
 
     httpx.ConnectError
     └── Forbidden   the address must not be reached: no later try would fare better
@@ -112,6 +113,7 @@ class _Origin:
         except BaseException:
             self._give_back(inner)
             raise
+        response.headers.pop("set-cookie", None)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Lent(response.stream, lambda: self._give_back(inner))
         return response

@@ -109,6 +109,8 @@ class Workers:
                 try:
                     async with transaction(self.activities.database) as c:
                         SHELF.add(await self.activities.deployments.plan(c, plan_hash))
+                except KeyError:  # a cohort of another database: it alone stands still
+                    trouble.met(plan_hash, LookupError(f"no plan {plan_hash} was ever deployed to this database"))
                 except (DBAPIError, PoolTimeout, OSError) as failed:
                     trouble.met(plan_hash, failed)
                 else:

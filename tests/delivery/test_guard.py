@@ -84,6 +84,15 @@ async def test_where_it_is_allowed_names_and_addresses_lead_inside(monkeypatch: 
     assert 3 == desk.connections
 
 
+async def test_no_cookie_is_kept() -> None:
+    """What a host wants remembered about one customer's call doesn't come back with the next one's."""
+    async with sink(answer(200, b"", "Set-Cookie: session=ada")) as desk, outward(allow_private=True) as client:
+        for _ in range(2):
+            await client.get(f"http://127.0.0.1:{desk.port}/")
+    assert 2 == len(desk.arrived)
+    assert b"cookie" not in desk.arrived[1].lower()
+
+
 async def test_hosts_that_were_not_called_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch, desk: Sink) -> None:
     """However many hosts journeys name, connections are kept to a few; one that is called again is connected to again."""
     monkeypatch.setattr(guard, "ORIGINS", 2)

@@ -48,6 +48,22 @@ async def test_a_deploy_while_everything_runs_is_silent(
     assert "Failing workflow task" not in "".join(capfd.readouterr())
 
 
+async def test_a_cohort_whose_plan_nobody_has_stops_no_other(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Temporal namespace served another database: its plan is asked for in vain, which is said, and work goes on."""
+    folder = write_project(tmp_path, {"journeys/welcome.yaml": WELCOME})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        SHELF.wanted.add("of-another-database")
+        try:
+            await sojourn.until(lambda: "no plan of-another-database was ever deployed to this database" in caplog.text)
+            await sojourn.identify("ada")
+            await sojourn.track("ada", "signed_up")
+            await sojourn.settled()
+        finally:
+            SHELF.wanted.discard("of-another-database")
+
+
 def test_a_plan_that_comes_is_waited_for() -> None:
     """The thread that asks goes on as soon as the loop has loaded the plan."""
     shelf = PlanShelf()
