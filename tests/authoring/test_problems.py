@@ -195,7 +195,7 @@ def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) 
 @pytest.mark.parametrize("shared", ["tracking", "policy", "segments"])
 def test_a_shared_file_that_cannot_be_read_is_told_alone(problems: Finding, shared: str) -> None:
     """What the other files refer to in it isn't reported as missing."""
-    steps = f"- {{{SEND}, if: not segment('vip')}}\n- {{wait_for: order_refunded, id: w, timeout: 1d}}"
+    steps = f"- {{{SEND}, tags: [offer], if: not segment('vip')}}\n- {{wait_for: order_refunded, id: w, timeout: 1d}}"
     found = problems(steps, **{shared: "unknown_key: 1\n"})
     assert {f"journeys/{shared}.yaml"} == {p.file for p in found if p.level == "error"}
 

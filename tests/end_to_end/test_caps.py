@@ -69,10 +69,11 @@ async def test_a_cap_on_a_tag_counts_what_carried_it_when_it_was_sent(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time: the send's tag stands beside the journey's; taken off the journey afterwards, it still counts, and one
-    without the tag goes at once. `why` tells the cap and the tags."""
+    without the tag goes at once. Those that wait stand in one queue. `why` tells the cap and the tags."""
     first = journey("first", tags="survey", more="tags: [discount]")
     second, plain = journey("second", event="pinged", tags="discount"), journey("plain", event="pinged", tags="survey")
-    folder = project(tmp_path, DISCOUNTS, first, second, plain)
+    low = journey("low", "promotional", event="confirmed", tags="discount")
+    folder = project(tmp_path, DISCOUNTS, first, second, plain, low)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         ada = await engine.identify("ada")
         await engine.track("ada", "signed_up")
@@ -84,6 +85,10 @@ async def test_a_cap_on_a_tag_counts_what_carried_it_when_it_was_sent(
         await engine.message_is("deferred")
         assert ("defer", True) == ((told := await said(engine, "second"))[0], "discounts: 1 of 1 used within 30d;" in told[1])
         assert ("allow", "No cap applies to this message.") == await said(engine, "plain")
+        await engine.track("ada", "confirmed")
+        await engine.message_is("deferred", 2)
+        until = {r.step: r.until for r in await engine.query("select step, until from messages where status = 'deferred'")}
+        assert until["second"] + timedelta(days=30) == until["low"]
         async with transaction(engine.worker.core.database) as c:
             passages = (await why(c, ada, "first")).passages
         assert [("survey", "discount")] == [m.message.tags for p in passages for m in p.moments if m.message is not None]
@@ -102,6 +107,21 @@ async def test_a_slot_is_set_aside_for_what_will_carry_the_tag(
         await is_sent(engine, "plain")
         await engine.message_is("deferred")
         assert "1 of 1 used within 30d, 1 of them set aside" in (await said(engine, "tagged"))[1]
+
+
+async def test_of_two_in_one_batch_a_cap_on_their_tag_lets_one_go(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """In real time: both orders of one customer come to the same send at once."""
+    orders = journey("orders", tags="discount").replace("again: always", "key: order_id")
+    async with running(project(tmp_path, DISCOUNTS, orders), database_url, temporal_address, task_queue_prefix) as engine:
+        await engine.identify("ada")
+        await engine.pause()
+        await engine.accept([engine.event("ada", "signed_up", order_id=number) for number in ("A1", "A2")])
+        engine.resume()
+        await engine.message_is("deferred")
+        await engine.message_is("sent")
+        assert {"sent": 1, "deferred": 1} == await engine.statuses()
 
 
 async def test_a_gap_keeps_two_messages_apart_and_is_kept_free_for_a_higher_tier(
