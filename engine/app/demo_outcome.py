@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo
 
 from engine.app.demo_mailbox import Letter, Mailbox
 from engine.app.demo_sample import Sample
+from engine.core.caps import counts
 from engine.core.clock import calendar_window, in_window, zone
+from engine.core.limits import most
 from engine.core.policy import Cap, Policy
 from engine.store import outcomes
 from engine.store.database import Connection, Database, transaction
@@ -161,23 +163,16 @@ def _governed(messages: Sequence[Any], policy: Policy) -> Iterator[Check]:
 
 
 def _over(rows: Sequence[Any], policy: Policy) -> Iterator[str]:
-    """The caps that one customer's messages break."""
+    """The caps that one customer's messages break, whoever the customer is. Those for segments only aren't looked at."""
     there = _zone(rows[0], policy)
     for cap in policy.caps:
-        moments = sorted(r.sent_at for r in rows if _counts(cap, r) and r.tier not in policy.uncounted)
+        if cap.segments:
+            continue
+        moments = sorted(r.sent_at for r in rows if counts(cap, r) and r.tier not in policy.uncounted)
         for moment in moments:
-            if sum(begins <= m < ends for m in moments for begins, ends in [_window(cap, moment, there)]) > cap.limit:
+            if sum(begins <= m < ends for m in moments for begins, ends in [_window(cap, moment, there)]) > most(cap):
                 yield cap.name
                 break
-
-
-def _counts(cap: Cap, r: Any) -> bool:
-    return (
-        (not cap.tiers or r.tier in cap.tiers)
-        and (not cap.channels or r.channel in cap.channels)
-        and (not cap.topics or r.topic in cap.topics)
-        and (not cap.journeys or r.journey in cap.journeys)
-    )
 
 
 def _window(cap: Cap, moment: datetime, there: ZoneInfo) -> tuple[datetime, datetime]:

@@ -50,7 +50,8 @@ def compile_journey(written: shape.Journey, document: Document, world: World) ->
     names = world.names(entry=entry)
     names = replace(names, vars={"last_send": LAST_SEND, **variable_types(written.steps, names)})
     base = world.tier(top / "tier", written.tier)
-    steps = Steps(world, correlation, base, names)
+    world.tags(top / "tags", written.tags)
+    steps = Steps(world, correlation, base, names, written.tags)
     listed = isinstance(document.at(("enter",)), type(document.at(("steps",))))
     plan = Plan(
         journey=written.journey,

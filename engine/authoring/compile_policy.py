@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from engine.authoring import shape_policy as shape
 from engine.authoring.model_segments import Segments
@@ -11,7 +11,7 @@ from engine.authoring.model_tracking import BUILTIN, Tracking
 from engine.authoring.scopes import Names, customer_fields, event_fields
 from engine.authoring.spots import Spot
 from engine.core.clock import parse_duration
-from engine.core.policy import Cap, ConsentRule, Holdout, HoldRule, Policy, QuietHours, Sender, SoftOptIn, Tier
+from engine.core.policy import Cap, ConsentRule, Holdout, HoldRule, Policy, QuietHours, SegmentLimit, Sender, SoftOptIn, Tier
 
 
 def compile_policy(
@@ -21,6 +21,10 @@ def compile_policy(
     known = _Known(top, written, tracking, channels, journeys)
     known.unique([t.name for t in written.tiers], top / "tiers", "tiers")
     known.unique([c.name for c in written.caps], top / "caps", "caps")
+    for i, gap in enumerate(written.gaps):
+        if gap.name in {*(c.name for c in written.caps), *(g.name for g in written.gaps[:i])}:
+            hint = "caps and gaps are told apart by their names: take another"
+            (top / "gaps" / i / "name").report("SJ411", f"another cap or gap is called {gap.name!r}", hint)
     known.tiers(written.uncounted, top / "uncounted")
     for part in ("unknown_timezone", "senders", "consent"):
         for channel in getattr(written, part):
@@ -31,11 +35,15 @@ def compile_policy(
         timezone=written.timezone,
         uncounted=written.uncounted,
         unknown_timezone=dict(written.unknown_timezone),
-        caps=tuple(_cap(c, top / "caps" / i, known) for i, c in enumerate(written.caps)),
+        caps=(
+            *(_cap(c, top / "caps" / i, known, names) for i, c in enumerate(written.caps)),
+            *(_gap(g, top / "gaps" / i, known, names) for i, g in enumerate(written.gaps)),
+        ),
         holds=tuple(_hold(h, top / "holds" / i, known, names) for i, h in enumerate(written.holds)),
         quiet_hours=tuple(_quiet(q, top / "quiet_hours" / i, known, names) for i, q in enumerate(written.quiet_hours)),
         consent=tuple(_consent(c, r, top / "consent" / c, known) for c, r in written.consent.items()),
         topics=written.topics,
+        tags=written.tags,
         senders=tuple(Sender(channel, values) for channel, values in written.senders.items()),
         holdout=_holdout(written.holdout, top / "holdout", known),
     )
@@ -46,7 +54,7 @@ class _Known:
 
     def __init__(self, top: Spot, written: shape.Policy, tracking: Tracking, channels: Set[str], journeys: Set[str]) -> None:
         self.tier_names = {t.name for t in written.tiers}
-        self.topic_names = set(written.topics)
+        self.topic_names, self.tag_names = set(written.topics), set(written.tags)
         self.tracking, self.channels, self.journeys = tracking, channels, journeys
 
     def unique(self, names: Sequence[str], spot: Spot, what: str) -> None:
@@ -67,6 +75,10 @@ class _Known:
             hint = f"sojourn.yaml has {', '.join(sorted(self.channels)) or 'none yet'}"
             spot.report("SJ205", f"there is no channel {name!r}", hint, level="warning" if key else "error", key=key)
 
+    def segment(self, name: str, spot: Spot, names: Names) -> None:
+        if name not in names.segments:
+            spot.unknown("SJ212", "segment", name, names.segments, "declare it in segments.yaml")
+
     def event(self, name: str, spot: Spot) -> None:
         if not self.tracking.event(name):
             spot.unknown(
@@ -74,7 +86,39 @@ class _Known:
             )
 
 
-def _cap(written: shape.Cap, spot: Spot, known: _Known) -> Cap:
+def _cap(written: shape.Cap, spot: Spot, known: _Known, names: Names) -> Cap:
+    _counting(written, spot, known, names)
+    for i, one in enumerate(written.limits):
+        known.segment(one.segment, spot / "limits" / i / "segment", names)
+        if one.segment in [other.segment for other in written.limits[:i]]:
+            hint = "the first one counts: remove the other"
+            (spot / "limits" / i / "segment").report("SJ411", f"two limits are for {one.segment!r}", hint)
+    (spot / "own_limit").expression(written.own_limit, names, "number")
+    if written.own_up_to is not None and written.own_limit is None:
+        hint = "write own_limit: customer.NAME, or remove it"
+        (spot / "own_up_to").report("SJ420", "own_up_to: says how far own_limit: may go, and there is none", hint, key=True)
+    elif written.own_up_to is not None and written.own_up_to <= written.limit:
+        hint = "a customer may go down to nothing and up to the limit without it: remove it, or write a higher number"
+        (spot / "own_up_to").report("SJ420", f"it allows no more than the limit of {written.limit}", hint)
+    rolling = None if written.per in ("day", "week", "month") else parse_duration(written.per)
+    return Cap(
+        limit=written.limit,
+        per="rolling" if rolling else cast(Literal["day", "week", "month"], written.per),
+        rolling=rolling,
+        limits=tuple(SegmentLimit(one.segment, one.limit) for one in written.limits),
+        own_limit=written.own_limit,
+        own_up_to=written.own_up_to,
+        **_narrowed(written),
+    )
+
+
+def _gap(written: shape.Gap, spot: Spot, known: _Known, names: Names) -> Cap:
+    """Two messages with so much time between them are one message in every window of that length."""
+    _counting(written, spot, known, names)
+    return Cap(limit=1, per="rolling", rolling=written.gap, gap=True, **_narrowed(written))
+
+
+def _counting(written: shape.Counting, spot: Spot, known: _Known, names: Names) -> None:
     if written.channel and written.channels:
         (spot / "channel").report("SJ420", "channel: and channels: say the same", "keep one of them", key=True)
     if written.channel:
@@ -84,18 +128,22 @@ def _cap(written: shape.Cap, spot: Spot, known: _Known) -> Cap:
     known.tiers(written.tiers, spot / "tiers")
     known.each(written.topics, spot / "topics", "SJ203", "topic", known.topic_names)
     known.each(written.journeys, spot / "journeys", "SJ206", "journey", known.journeys)
-    rolling = None if written.per in ("day", "week", "month") else parse_duration(written.per)
-    per = "rolling" if rolling else written.per
-    return Cap(
-        name=written.name,
-        limit=written.limit,
-        per=cast(Literal["day", "week", "month", "rolling"], per),
-        rolling=rolling,
-        tiers=written.tiers,
-        channels=(written.channel,) if written.channel else written.channels,
-        topics=written.topics,
-        journeys=written.journeys,
-    )
+    known.each(written.tags, spot / "tags", "SJ207", "tag", known.tag_names)
+    for i, segment in enumerate(written.segments):
+        known.segment(segment, spot / "segments" / i, names)
+
+
+def _narrowed(written: shape.Counting) -> dict[str, Any]:
+    """What a cap and a gap have in common, as fields of a Cap."""
+    return {
+        "name": written.name,
+        "tiers": written.tiers,
+        "channels": (written.channel,) if written.channel else written.channels,
+        "topics": written.topics,
+        "journeys": written.journeys,
+        "tags": written.tags,
+        "segments": written.segments,
+    }
 
 
 def _hold(written: shape.Hold, spot: Spot, known: _Known, names: Names) -> HoldRule:

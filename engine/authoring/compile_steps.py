@@ -35,10 +35,10 @@ class Correlate(Protocol):
 
 class Steps:
     """Builds one journey's operations. `names` are those of the journey as a whole, and change on the way: what a wait has taken,
-    which of the variables are set by then."""
+    which of the variables are set by then. `base` and `tags`: the journey's, for its messages."""
 
-    def __init__(self, world: World, correlate: Correlate, base: Tier | None, names: Names) -> None:
-        self.world, self.correlate, self.base = world, correlate, base
+    def __init__(self, world: World, correlate: Correlate, base: Tier | None, names: Names, tags: tuple[str, ...] = ()) -> None:
+        self.world, self.correlate, self.base, self.tags = world, correlate, base, tags
         self.variables = names.vars or {}
         self.names = replace(names, event=None, vars={"last_send": LAST_SEND})
         self.ops: list[Op] = []
@@ -141,6 +141,7 @@ class Steps:
         elif tier and "consent" not in tier.skip:
             hint = f"add topic: (policy.yaml has {', '.join(self.world.policy.topics) or 'none yet'})"
             (spot / "send").report("SJ417", f"a message of the tier {tier.name!r} needs a topic", hint, key=True)
+        self.world.tags(spot / "tags", step.tags)
         (spot / "with").value(step.with_, self.names)
         self.templates(step, spot, tier)
         base = step.template.rsplit("/", 1)[-1]
@@ -156,6 +157,7 @@ class Steps:
             on_defer=step.on_defer,
             expires=step.expires,
             window=window,
+            tags=tuple(dict.fromkeys((*self.tags, *step.tags))),
         )
         self.ops.append(op)
         if step.wait_for_delivery:

@@ -110,7 +110,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
 _FOLLOWS = {
     "tracking": {"SJ201", "SJ208", "SJ211", "SJ231", "SJ302", *(f"SJ33{n}" for n in range(6))},
     "segments": {"SJ212", "SJ330"},
-    "policy": {"SJ203", "SJ204", "SJ417", "SJ418"},
+    "policy": {"SJ203", "SJ204", "SJ207", "SJ417", "SJ418"},
 }
 """What is reported everywhere when one of the shared files can't be read: its own problems are the cause, and told alone."""
 

@@ -127,6 +127,7 @@ class Journey(Shape):
     starts: Filled | None = None
     ends: Filled | None = None
     tier: Filled
+    tags: tuple[Filled, ...] = ()
     holdout: Share = 0.0
     enter: Annotated[tuple[AnyEntry, ...], OneOrMore, Field(min_length=1)]
     exit: Annotated[tuple[ExitRule, ...], OneOrMore] = ()

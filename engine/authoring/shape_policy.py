@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from engine.authoring.shapes import Days, Expression, Filled, Id, Name, Span, TimeOfDay, Value, ZoneName
-from engine.core.clock import parse_duration
+from engine.core.clock import Duration, parse_duration
 from engine.settings.shape import Shape, Share, Whole, YesNo
 
 
@@ -17,11 +17,19 @@ def _per(text: str) -> str:
     if text in ("day", "week", "month"):
         return text
     try:
-        parse_duration(text)
+        lasts = parse_duration(text) > Duration()
     except ValueError:
+        lasts = False
+    if not lasts:
         hint = "write day, week or month for the calendar, or a length such as 24h or 7d that rolls"
-        raise PydanticCustomError("per", "{shown} can't stand here", {"shown": repr(text), "hint": hint}) from None
+        raise PydanticCustomError("per", "{shown} can't stand here", {"shown": repr(text), "hint": hint})
     return text
+
+
+def _lasting(length: Duration) -> Duration:
+    if length <= Duration():
+        raise PydanticCustomError("gap", "a gap must last longer than nothing", {"hint": "write for example 4h"})
+    return length
 
 
 class Tier(Shape):
@@ -31,17 +39,43 @@ class Tier(Shape):
     expires: Span | None = None
 
 
-class Cap(Shape):
-    """`tiers`, `topics` and `journeys` narrow it; so do `channel` or `channels`, one or the other."""
+class Counting(Shape):
+    """What all rules that count messages may be narrowed by; `channel` or `channels`, one or the other."""
 
     name: Id
-    limit: Annotated[Whole, Field(ge=0)]
-    per: Annotated[str, AfterValidator(_per)]
     tiers: tuple[Filled, ...] = ()
     channel: Filled | None = None
     channels: tuple[Filled, ...] = ()
     topics: tuple[Filled, ...] = ()
     journeys: tuple[Filled, ...] = ()
+    tags: tuple[Filled, ...] = ()
+    segments: tuple[Filled, ...] = ()
+
+
+Limit = Annotated[Whole, Field(ge=0)]
+
+
+class SegmentLimit(Shape):
+    """One of a cap's `limits`."""
+
+    segment: Filled
+    limit: Limit
+
+
+class Cap(Counting):
+    """At most so many messages; `limits` for members of a segment, `own_limit` for who chose one."""
+
+    limit: Limit
+    per: Annotated[str, AfterValidator(_per)]
+    limits: tuple[SegmentLimit, ...] = ()
+    own_limit: Expression | None = None
+    own_up_to: Limit | None = None
+
+
+class Gap(Counting):
+    """The least time between two messages."""
+
+    gap: Annotated[Span, AfterValidator(_lasting)]
 
 
 class Hold(Shape):
@@ -97,9 +131,11 @@ class Policy(Shape):
     timezone: ZoneName = "UTC"
     unknown_timezone: dict[str, Literal["drop"]] = Field(default_factory=dict)
     caps: tuple[Cap, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     holds: tuple[Hold, ...] = ()
     quiet_hours: tuple[QuietHours, ...] = ()
     consent: dict[str, Consent] = Field(default_factory=dict)
     topics: tuple[Annotated[str, AfterValidator(_topic)], ...] = ()
+    tags: tuple[Id, ...] = ()
     senders: dict[str, dict[str, Value]] = Field(default_factory=dict)
     holdout: Holdout | None = None

@@ -80,6 +80,7 @@ class Send(Step):
     with_: dict[str, Value] = Field(default_factory=dict, alias="with")
     topic: Filled | None = None
     tier: Filled | None = None
+    tags: tuple[Filled, ...] = ()
     on_defer: Literal["wait", "skip", "exit"] = "wait"
     expires: Span | None = None
     fallback: tuple[Filled, ...] = ()

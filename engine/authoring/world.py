@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -61,6 +61,12 @@ class World:
         """Reports where there is no topic called `name`."""
         if name not in self.policy.topics:
             spot.unknown("SJ203", "topic", name, set(self.policy.topics), "declare it under topics: in policy.yaml")
+
+    def tags(self, spot: Spot, names: Sequence[str]) -> None:
+        """Reports those that aren't declared."""
+        for i, name in enumerate(names):
+            if name not in self.policy.tags:
+                (spot / i).unknown("SJ207", "tag", name, set(self.policy.tags), "declare it under tags: in policy.yaml")
 
     def channel(self, spot: Spot, name: str) -> bool:
         """Whether there is a channel called `name`; where there isn't, that is reported."""

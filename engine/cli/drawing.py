@@ -144,6 +144,7 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
         line.append(f": {GATES.get(m.reason, m.reason)}", style)
     yield line
     about = f"step {m.step}, tier {m.tier}" + (f", topic {m.topic}" if m.topic else "")
+    about += f", tagged {', '.join(m.tags)}" if m.tags else ""
     yield Text(about, "dim")
     for before, decision in zip((None, *m.decisions), m.decisions, strict=False):
         yield from _decision(decision, before, zone, short)

@@ -16,6 +16,7 @@ from engine.core.case import Case
 from engine.core.clock import Duration
 from engine.core.facts import GateAnswer, Message, PlannedFact, SlotFact
 from engine.core.hours import goes_at
+from engine.core.limits import Allowance, allowance
 from engine.core.policy import Cap
 from engine.core.telling import tell_day, tell_moment
 
@@ -36,12 +37,18 @@ def cap(case: Case, now: datetime) -> GateAnswer:
         return _RESERVED
     told: list[str] = []
     found: GateAnswer | None = None
-    for rule in case.policy.caps:
-        if not _matches(rule, case.message):
+    known = case.facts.caps
+    for i, rule in enumerate(case.policy.caps):
+        if not counts(rule, case.message):
             continue
-        if rule.limit < 1:
-            return GateAnswer("cap", "drop", rule.name, f"{rule.name}: its limit of {rule.limit} leaves no room at all.")
-        answer = _rolling(case, rule, now) if rule.per == "rolling" else _calendar(case, rule, now)
+        allowed = allowance(rule, known[i] if i < len(known) else None)
+        if allowed is None:
+            told.append(f"{rule.name}: only for {' and '.join(rule.segments)}")
+            continue
+        if allowed.limit < 1:
+            detail = f"{rule.name}: its limit of {allowed.limit} leaves no room at all{_whose(allowed)}."
+            return GateAnswer("cap", "drop", rule.name, detail)
+        answer = (_rolling if rule.per == "rolling" else _calendar)(case, rule, allowed, now)
         if isinstance(answer, str):
             told.append(answer)
         elif found is None or (
@@ -51,34 +58,44 @@ def cap(case: Case, now: datetime) -> GateAnswer:
     return found or (GateAnswer("cap", "pass", detail=f"{'; '.join(told)}.") if told else _NONE)
 
 
-def _matches(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
+def counts(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
+    """Whether the filters of `rule` let the message in. Whether its tier uses caps up is `Policy.uncounted`'s business."""
     return (
         (not rule.tiers or fact.tier in rule.tiers)
         and (not rule.channels or fact.channel in rule.channels)
         and (not rule.topics or fact.topic in rule.topics)
         and (not rule.journeys or fact.journey in rule.journeys)
+        and (not rule.tags or any(tag in rule.tags for tag in fact.tags))
     )
 
 
 def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
     # When the slots that `rule` counts were taken, and when those are that what goes before this message will take.
     uncounted = case.policy.uncounted
-    taken = [s.at for s in case.facts.slots if s.tier not in uncounted and _matches(rule, s)]
-    return taken, [at for p, at in case.ahead if p.tier not in uncounted and _matches(rule, p)]
+    taken = [s.at for s in case.facts.slots if s.tier not in uncounted and counts(rule, s)]
+    return taken, [at for p, at in case.ahead if p.tier not in uncounted and counts(rule, p)]
 
 
-def _rolling(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
+def _rolling(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateAnswer | str:
     length = rule.rolling or clock.Duration()
     taken, aside = _used(case, rule)
     ats = sorted(taken + aside)
     ends = [_leaves(at, length) for at in ats]
     counted = _peak(ats, ends, now, length)
-    words = f"{rule.name}: {counted} of {rule.limit} used within {clock.format_duration(length)}"
-    if counted < rule.limit:
-        return words
-    until = next(end for end in ends if end > now and _peak(ats, ends, end, length) < rule.limit)
-    detail = f"{words}{_set_aside(aside)}; room from {tell_moment(until, case.zone)}."
+    words = f"{rule.name}: {counted} of {allowed.limit} used within {clock.format_duration(length)}{_whose(allowed)}"
+    if counted < allowed.limit:
+        return f"{rule.name}: {clock.format_duration(length)} between two messages, none is nearer" if rule.gap else words
+    until = next(end for end in ends if end > now and _peak(ats, ends, end, length) < allowed.limit)
+    words = _nearer(rule, taken, now, length) if rule.gap else f"{words}{_set_aside(aside)}"
+    detail = f"{words}; room from {tell_moment(until, case.zone)}."
     return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
+
+
+def _nearer(rule: Cap, taken: list[datetime], now: datetime, length: Duration) -> str:
+    ats = sorted(taken)
+    sent = _peak(ats, [_leaves(at, length) for at in ats], now, length) > 0
+    words = "another one is nearer" if sent else "one that goes first is nearer"
+    return f"{rule.name}: {clock.format_duration(length)} between two messages, {words}"
 
 
 def _leaves(at: datetime, length: Duration) -> datetime:
@@ -103,36 +120,46 @@ def _peak(ats: list[datetime], ends: list[datetime], now: datetime, length: Dura
     return max([counted, *(bisect_right(ats, at) - bisect_right(ends, at) for at in later)])
 
 
-def _calendar(case: Case, rule: Cap, now: datetime) -> GateAnswer | str:
+def _calendar(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateAnswer | str:
     per: Literal["day", "week", "month"] = rule.per if rule.per != "rolling" else "day"
     start, end = clock.calendar_window(now, per, case.zone)
     taken, aside = _used(case, rule)
     counted = len([at for at in taken + aside if start <= at < end])
-    words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, start, case)}"
-    if counted >= rule.limit:
+    words = f"{rule.name}: {counted} of {allowed.limit} used {_within(per, start, case)}{_whose(allowed)}"
+    if counted >= allowed.limit:
         until = goes_at(case, end)
         detail = f"{words}{_set_aside(aside)}; the message goes on {tell_moment(until, case.zone)}."
         return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
     if case.message.planned_at < start:
-        return _begun(case, rule, per, start, now, taken) or words
+        return _begun(case, rule, allowed, per, start, now, taken) or words
     return words
 
 
 def _begun(
-    case: Case, rule: Cap, per: Literal["day", "week", "month"], start: datetime, now: datetime, taken: list[datetime]
+    case: Case,
+    rule: Cap,
+    allowed: Allowance,
+    per: Literal["day", "week", "month"],
+    start: datetime,
+    now: datetime,
+    taken: list[datetime],
 ) -> GateAnswer | None:
     # The window before was full: it held the message, which goes at its planned time of day and not because a day began.
     before, _ = clock.calendar_window(start - _MICROSECOND, per, case.zone)
     counted = sum(before <= at < start for at in taken)
     until = goes_at(case, start)
-    if counted < rule.limit or now >= until:
+    if counted < allowed.limit or now >= until:
         return None
-    words = f"{rule.name}: {counted} of {rule.limit} used {_within(per, before, case)}"
+    words = f"{rule.name}: {counted} of {allowed.limit} used {_within(per, before, case)}{_whose(allowed)}"
     return GateAnswer("cap", "defer", rule.name, f"{words}; the message goes on {tell_moment(until, case.zone)}.", until)
 
 
 def _within(per: Literal["day", "week", "month"], start: datetime, case: Case) -> str:
     return f"{'on' if per == 'day' else f'in the {per} from'} {tell_day(start, case.zone)}"
+
+
+def _whose(allowed: Allowance) -> str:
+    return f" ({allowed.whose})" if allowed.whose else ""
 
 
 def _set_aside(aside: list[datetime]) -> str:

@@ -39,13 +39,26 @@ class HoldFact:
 
 @dataclass(frozen=True, slots=True)
 class SlotFact:
-    """A message that uses up caps: reserved, handed over, sent or of unknown outcome. `at`: when it took its slot."""
+    """A message that uses up caps: reserved, handed over, sent or of unknown outcome. `at`: when it took its slot. `tags`: those
+    that it was sent with."""
 
     tier: str
     channel: str
     topic: str | None
     journey: str
     at: datetime
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CapFact:
+    """What one of policy's caps is to this customer. `concerned`: they are in one of its segments, if it has any. `segment`: the
+    first of its `limits` that they are in. `own`: the limit that they chose; `unusable`: what they chose is no number."""
+
+    concerned: bool = True
+    segment: str | None = None
+    own: float | None = None
+    unusable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,7 @@ class PlannedFact:
     window: Window | None = None
     address: str | None = ""
     suppressed: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +93,8 @@ class Facts:
     `zone`: the customer's own IANA zone or None. `address`: where the channel would send, None if it can't.
     `suppressed`: why the address must not be used, None if it may. `soft_opt_in_at`: channel → when the event that
     gives soft opt-in last occurred. `queue`: enrollment → when its send of `planned` will go (`queue.moments`), where that has
-    been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds.
+    been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds. `caps`: one per
+    `policy.caps`; where it is missing, the cap is what policy says for everybody.
     """
 
     live: bool = True
@@ -99,6 +114,7 @@ class Facts:
     planned: tuple[PlannedFact, ...] = ()
     queue: Mapping[int, datetime | None] | None = None
     quiet: tuple[bool, ...] = ()
+    caps: tuple[CapFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,7 @@ class Message:
     reserved: bool = False
     enrollment: int = 0
     entered_at: datetime | None = None
+    tags: tuple[str, ...] = ()
 
 
 GATES = (

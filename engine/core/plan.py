@@ -89,7 +89,8 @@ class Window:
 class Send:
     """One message through all gates. `channels`: the first and its fallbacks, in order; an attempt is an index into it.
 
-    `values` is what `with` says: JSON whose strings may be `{{ }}` templates. `expires` None means the tier's default."""
+    `values` is what `with` says: JSON whose strings may be `{{ }}` templates. `expires` None means the tier's default. `tags`:
+    the journey's and its own, for caps."""
 
     step: str
     channels: tuple[str, ...]
@@ -101,6 +102,7 @@ class Send:
     on_defer: Literal["wait", "skip", "exit"] = "wait"
     expires: Duration | None = None
     window: Window | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

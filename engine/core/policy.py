@@ -26,10 +26,21 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
-class Cap:
-    """At most `limit` messages per window. None or empty filters match everything.
+class SegmentLimit:
+    """Another limit of a cap, for members of a segment."""
 
-    `per` is "day", "week" (from Monday) or "month" (calendar, customer's zone), or "rolling" with `rolling` as length."""
+    segment: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `limit` messages per window. None or empty filters match everything; of several `tags` one is enough.
+
+    `per` is "day", "week" (from Monday) or "month" (calendar, customer's zone), or "rolling" with `rolling` as length.
+    `gap`: it is written as the least time between two messages, which is one per window of that length. `segments`: whom it
+    concerns. `limits`: the first whose segment the customer is in counts instead of `limit`. `own_limit`: an expression that
+    gives the limit that a customer chose for themselves, which counts where it is lower, or higher up to `own_up_to`."""
 
     name: str
     limit: int
@@ -39,6 +50,12 @@ class Cap:
     channels: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     journeys: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    limits: tuple[SegmentLimit, ...] = ()
+    own_limit: str | None = None
+    own_up_to: int | None = None
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +137,7 @@ class Policy:
     topics: tuple[str, ...] = ()
     senders: tuple[Sender, ...] = ()
     holdout: Holdout | None = None
+    tags: tuple[str, ...] = ()
 
     def tier(self, name: str) -> Tier:
         """The tier called `name`; KeyError if policy has none such."""

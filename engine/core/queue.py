@@ -56,7 +56,7 @@ def moments(
     found: list[tuple[PlannedFact, datetime | None]] = []
     taken: list[Taken] = []
     last: dict[Hashable, tuple[datetime, datetime]] = {}
-    by_journey = any(cap.journeys for cap in policy.caps)
+    by_journey, by_tag = any(cap.journeys for cap in policy.caps), any(cap.tags for cap in policy.caps)
     by_plan = bool(facts.holds) or any(cap.per != "rolling" for cap in policy.caps)  # they free at the planned time of day
     for one in sorted(registered, key=lambda p: place(policy, p)):
         if one.tier in policy.uncounted:
@@ -64,7 +64,8 @@ def moments(
             continue
         start = max(now, one.due)
         planned = (one.planned_at or one.due) if by_plan else None
-        alike = (one.tier, one.channel, one.topic, one.journey if by_journey else "", one.window, planned)
+        journey, tags = one.journey if by_journey else "", one.tags if by_tag else ()
+        alike = (one.tier, one.channel, one.topic, journey, tags, one.window, planned)
         began, went = last.get(alike, (start, start))
         first = tuple(t for t in taken if _before(policy, t[0], one, now))
         at = _moment(policy, facts, one, first, now, went if began <= start else start)
@@ -115,4 +116,5 @@ def _message(one: PlannedFact) -> Message:
         window=one.window,
         enrollment=one.enrollment,
         entered_at=one.entered_at,
+        tags=one.tags,
     )

@@ -29,6 +29,7 @@ from engine.delivery.channel import Channel, Outgoing, Receipt, Result
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.draft import Draft, expiry
 from engine.delivery.links import Links
+from engine.delivery.own_limits import cap_facts
 from engine.delivery.pacing import Pace
 from engine.delivery.people import People
 from engine.delivery.queueing import nearer, requeue, wake
@@ -187,6 +188,7 @@ class Delivery:
         people = await customers.lock(c, [d.customer for d in chunk])
         moment = await now(c)
         case = await facts.load(c, policy, chunk, moment)
+        case.known.caps = await cap_facts(c, deployment, people, moment)
         freed: set[int] = set()
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
@@ -272,7 +274,8 @@ class Delivery:
         if verdict.decision == "allow":
             slot = kept or at
             if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
-                fact = SlotFact(draft.op.tier, draft.command.channel, draft.op.topic, draft.plan.journey, at)
+                op = draft.op
+                fact = SlotFact(op.tier, draft.command.channel, op.topic, draft.plan.journey, at, op.tags)
                 case.known.slots[draft.customer].append(fact)
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":

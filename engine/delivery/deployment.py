@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.authoring.expressions import Context, Expression, ExpressionError, compile_expression, compile_value
-from engine.authoring.model_segments import InSegment, Segments, walk
+from engine.authoring.model_segments import Did, InSegment, Segments, walk
 from engine.authoring.model_tracking import EventType, Tracking, convert, native
 from engine.authoring.templates import template_from_json
 from engine.authoring.types import Type
@@ -49,7 +49,8 @@ class Needs:
 
 @dataclass(slots=True)
 class Deployment:
-    """One deployment. `plans`: the plan that each journey enrolls into now."""
+    """One deployment. `plans`: the plan that each journey enrolls into now. `cap_needs`: what caps read of a customer (None: they
+    are the same for everybody); `cap_events`: the events that may change that."""
 
     id: int
     policy: Policy
@@ -64,8 +65,12 @@ class Deployment:
     _needs: dict[str, Needs] = field(default_factory=dict)
     _events: dict[str, EventType | None] = field(default_factory=dict)
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+    cap_needs: Needs | None = field(init=False)
+    cap_events: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.cap_needs = self._cap_needs()
+        self.cap_events = self.event_names(self.cap_needs) if self.cap_needs is not None else frozenset()
         keys = {e.key for p in self.plans.values() for e in p.entries if e.key} | {h.key for h in self.policy.holds if h.key}
         self._key_names = tuple(sorted(keys))
         for plan in self.plans.values():
@@ -185,7 +190,16 @@ class Deployment:
         for op in plan.ops:
             if isinstance(op, Send):
                 text += "".join(self.templates.get((c, op.template), "") for c in op.channels)
-        words = set(re.findall(r"\w+", text))
+        return self._needs_in(set(re.findall(r"\w+", text)))
+
+    def _cap_needs(self) -> Needs | None:
+        personal = [cap for cap in self.policy.caps if cap.segments or cap.limits or cap.own_limit is not None]
+        words = {s for cap in personal for s in (*cap.segments, *(one.segment for one in cap.limits))}
+        for cap in personal:
+            words |= set(re.findall(r"\w+", cap.own_limit or ""))
+        return self._needs_in(words) if personal else None
+
+    def _needs_in(self, words: set[str]) -> Needs:
         segments = self._with_inner(n for n in self.segments.names() if n in words)
         stage = "stage" in words
         if stage:
@@ -195,6 +209,14 @@ class Deployment:
             inner = canonical(self.segments.to_json()).decode()
             computed |= frozenset(c.name for c in self.tracking.computed if c.name in inner)
         return Needs(frozenset(segments), computed, stage)
+
+    def event_names(self, needs: Needs) -> frozenset[str]:
+        """The events that computed attributes, segments and stages of `needs` look at."""
+        names = {c.event for c in self.tracking.computed if c.name in needs.computed}
+        conditions = [s.condition for s in self.segments.segments if s.name in needs.segments]
+        if needs.stage:
+            conditions += [s.condition for s in self.segments.stages if s.condition is not None]
+        return frozenset(names | {part.event for whole in conditions for part in walk(whole) if isinstance(part, Did)})
 
     def _with_inner(self, names: Iterable[str]) -> set[str]:
         """These segments and those that they refer to."""

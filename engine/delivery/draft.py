@@ -64,6 +64,7 @@ class Draft:
             reserved=self.reserved,
             enrollment=self.enrollment,
             entered_at=self.row.entered_at,
+            tags=self.op.tags,
         )
 
     def done(self, kind: Any, **values: Any) -> Outcome:
@@ -121,6 +122,7 @@ class Draft:
             "channel": self.command.channel,
             "topic": self.op.topic,
             "tier": self.op.tier,
+            "tags": list(self.op.tags),
             "status": status,
             "reason": "",
             "detail": "",
@@ -162,6 +164,7 @@ class Draft:
             "send_window": dump(self.op.window),
             "waiting": not self.falls_back(),
             "until": until,
+            "tags": list(self.op.tags),
         }
 
     def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
-from engine.core.facts import ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
+from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
 from engine.core.queue import moments
@@ -25,7 +25,7 @@ from engine.store.database import Connection
 class Known:
     """What one transaction knows of these customers, by id. `slots`, `registered` (customer → enrollment → the row of
     `store.planned`) and `queues` (customer → enrollment → when its send will go) change while a batch is decided. `addresses`:
-    channel → the attribute that holds its address ("": it needs none)."""
+    channel → the attribute that holds its address ("": it needs none). `caps`: what policy's caps are to each (`own_limits`)."""
 
     policy: Policy
     addresses: Mapping[str, str]
@@ -36,6 +36,7 @@ class Known:
     slots: dict[int, list[SlotFact]]
     registered: dict[int, dict[int, Mapping[str, Any]]]
     queues: dict[int, dict[int, datetime | None]] = field(default_factory=dict)
+    caps: Mapping[int, tuple[CapFact, ...]] = field(default_factory=dict)
 
     def planned(self, customer: int, attributes: Mapping[str, Any]) -> tuple[PlannedFact, ...]:
         """The customer's registered sends, with whether each could reach them."""
@@ -57,6 +58,7 @@ class Known:
             window=None if r["send_window"] is None else load_json(Window, r["send_window"]),
             address=address,
             suppressed=suppressed,
+            tags=tuple(r["tags"]),
         )
 
     def _reach(self, channels: Sequence[str], customer: int, attributes: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
@@ -103,6 +105,7 @@ class Known:
             holds=self.holds.get(person.id, ()),
             slots=tuple(self.slots.get(person.id, ())),
             quiet=quiet,
+            caps=self.caps.get(person.id, ()),
             **message,
         )
         if self.registered.get(person.id, {}).keys() <= {enrollment}:  # nobody else, as almost always: nothing to work out
@@ -176,7 +179,7 @@ async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: dateti
     registered: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     if since is not None:
         for r in await ledger.slots(c, ids, since, counted_tiers(policy)):
-            slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at))
+            slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at, tuple(r.tags)))
         for r in await planned.of_customers(c, ids, horizon(policy, now)):
             if not held_out(policy, r.customer_id, r.tier):
                 registered[r.customer_id][r.enrollment_id] = dict(r._mapping)

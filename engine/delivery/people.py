@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from engine.authoring.expressions import Context, Expression, ExpressionError
-from engine.authoring.model_segments import Condition, Did, Either, Every, Holds, InSegment, Not, walk
+from engine.authoring.model_segments import Condition, Did, Either, Every, Holds, InSegment, Not
 from engine.authoring.model_tracking import Computed
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
@@ -42,7 +42,7 @@ class People:
     async def load(cls, c: Connection, deployment: Deployment, ids: Sequence[int], needs: Needs, now: datetime) -> People:
         """Read the events that segments and computed attributes of `needs` look at, for these customers."""
         people = cls(deployment, needs, now)
-        names = _event_names(deployment, needs)
+        names = deployment.event_names(needs)
         if names and ids:
             found: dict[tuple[int, str], list[tuple[datetime, Mapping[str, Any]]]] = defaultdict(list)
             for r in await events.of_names(c, sorted(set(ids)), sorted(names)):
@@ -197,11 +197,3 @@ def _value(expression: Expression, context: Context) -> object:
         return expression.evaluate(context)
     except ExpressionError:
         return None
-
-
-def _event_names(deployment: Deployment, needs: Needs) -> set[str]:
-    names = {c.event for c in deployment.tracking.computed if c.name in needs.computed}
-    conditions = [s.condition for s in deployment.segments.segments if s.name in needs.segments]
-    if needs.stage:
-        conditions += [s.condition for s in deployment.segments.stages if s.condition is not None]
-    return names | {part.event for condition in conditions for part in walk(condition) if isinstance(part, Did)}

@@ -19,6 +19,7 @@ from engine.core.wire import dump
 from engine.delivery.deployment import Deployment
 from engine.delivery.draft import expiry
 from engine.delivery.facts import know
+from engine.delivery.own_limits import cap_facts
 from engine.store import customers, enrollments, planned
 from engine.store.database import Connection
 
@@ -55,6 +56,7 @@ def registration(
         "send_window": dump(send.window),
         "waiting": False,
         "until": None,
+        "tags": list(send.tags),
     }
 
 
@@ -65,6 +67,7 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
     if not people:
         return []
     known = await know(c, deployment.policy, sorted(people), now - LOOK_BACK, now)
+    known.caps = await cap_facts(c, deployment, people, now)
     earlier: list[dict[str, Any]] = []
     for customer, person in people.items():
         until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}

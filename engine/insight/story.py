@@ -41,7 +41,7 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message: what the ledger says of it, and every decision that led there. `words`: the provider's own. `tries`: how often
-    it was handed over."""
+    it was handed over. `tags`: those it counts under."""
 
     key: str
     step: str
@@ -60,6 +60,7 @@ class Message:
     provider_id: str
     words: str
     decisions: tuple[Decision, ...]
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

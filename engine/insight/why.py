@@ -200,6 +200,7 @@ def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
         provider_id=m.provider_id,
         words=m.words,
         decisions=decisions,
+        tags=tuple(m.tags),
     )
 
 

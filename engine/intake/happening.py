@@ -50,6 +50,7 @@ class Happening:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     tasks_done: list[tuple[int, int]] = field(default_factory=list)
     consequences: list[Incoming] = field(default_factory=list)
+    recounted: set[int] = field(default_factory=set)
     last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
     shared: dict[tuple[str, str, str], tuple[datetime, int | None]] = field(default_factory=dict)
 
@@ -66,6 +67,8 @@ class Happening:
         if incoming.history or person.erased:
             return []
         self.present.add(person.id)
+        if incoming.name in self.deployment.cap_events:
+            self.recounted.add(person.id)
         event = self.deployment.event_values(incoming.name, dict(incoming.properties), at)
         self._holds(person, incoming, event, at)
         for inside in list(person.enrollments):
@@ -75,10 +78,11 @@ class Happening:
         return self._enter(person, incoming, event, event_id, at)
 
     def freed(self) -> list[int]:
-        """Customers whose queue may have moved: something ended, or may no longer be sent, or could go elsewhere."""
+        """Customers whose queue may have moved: something ended, or may no longer be sent, or could go elsewhere, or a cap may
+        have another limit for them."""
         told = {row["customer_id"] for row in (*self.consents, *self.suppressions)}
         held = {p.id for p in self.people.values() if p.changed or p.left or any(h.id is None for h in p.holds)}
-        return sorted((told | held) & self.present)
+        return sorted((told | held | self.recounted) & self.present)
 
     def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
         """Merge traits; the attributes whose value changed."""

@@ -77,7 +77,7 @@ async def messages(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
     return await fetch(
         c,
         "select id, key, enrollment_id, step, attempt, template, channel, topic, tier, status, reason, detail, planned_at, "
-        "expires_at, decided_at, until, tries, sent_at, provider_id, words from messages "
+        "expires_at, decided_at, until, tries, sent_at, provider_id, words, tags from messages "
         "where enrollment_id = any(cast(:ids as bigint[])) order by id",
         ids=list(enrollments),
     )

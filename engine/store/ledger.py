@@ -33,10 +33,11 @@ async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
 
 
 async def slots(c: Connection, customers: Sequence[int], since: datetime, tiers: Sequence[str]) -> list[Row[Any]]:
-    """Slots that these customers' counted messages took after `since`: customer_id, key, tier, channel, topic, journey, at."""
+    """Slots that these customers' counted messages took after `since`: customer_id, key, tier, channel, topic, journey, at,
+    tags."""
     return await fetch(
         c,
-        "select customer_id, key, tier, channel, topic, journey, slot_at as at from messages "
+        "select customer_id, key, tier, channel, topic, journey, slot_at as at, tags from messages "
         "where customer_id = any(cast(:ids as bigint[])) and slot_at > :since and tier = any(cast(:tiers as text[]))",
         ids=list(customers),
         since=since,
@@ -64,18 +65,18 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
             """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
             channel,
                 topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until, lease_owner, lease_until,
-                tries, policy, consent_version)
+                tries, policy, consent_version, tags)
             select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash, channel, topic,
             tier, status,
                 reason, detail, planned_at, expires_at, decided_at, slot_at, until,
                 case when status = 'handed_over' then :owner end,
                 case when status = 'handed_over' then clock_timestamp() + make_interval(secs => :lease) end,
-                case when status = 'handed_over' then 1 else 0 end, policy, consent_version
+                case when status = 'handed_over' then 1 else 0 end, policy, consent_version, tags
             from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, journey
             text, plan text,
                 step text, attempt smallint, template text, template_hash text, channel text, topic text, tier text, status text,
                 reason text, detail text, planned_at timestamptz, expires_at timestamptz, decided_at timestamptz,
-                slot_at timestamptz, until timestamptz, policy text, consent_version bigint)
+                slot_at timestamptz, until timestamptz, policy text, consent_version bigint, tags text[])
             on conflict (key) do update set status = excluded.status, reason = excluded.reason, detail = excluded.detail,
                 template_hash = excluded.template_hash, decided_at = excluded.decided_at, slot_at = excluded.slot_at,
                 until = excluded.until, lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,

@@ -30,12 +30,12 @@ async def counts(c: Connection) -> list[Row[Any]]:
 
 async def messages(c: Connection) -> list[Row[Any]]:
     """Every message: key, customer_id, user_id, timezone (their own, None without one), country, journey, step, template,
-    channel, topic, tier, status, reason, planned_at, slot_at, sent_at."""
+    channel, topic, tier, tags, status, reason, planned_at, slot_at, sent_at."""
     return await fetch(
         c,
         "select m.key, m.customer_id, i.value as user_id, p.attributes ->> 'timezone' as timezone, "
-        "p.attributes ->> 'country' as country, m.journey, m.step, m.template, m.channel, m.topic, m.tier, m.status, m.reason, "
-        "m.planned_at, m.slot_at, m.sent_at from messages m join customers p on p.id = m.customer_id "
+        "p.attributes ->> 'country' as country, m.journey, m.step, m.template, m.channel, m.topic, m.tier, m.tags, m.status, "
+        "m.reason, m.planned_at, m.slot_at, m.sent_at from messages m join customers p on p.id = m.customer_id "
         "left join identifiers i on i.customer_id = m.customer_id and i.kind = 'user_id' order by m.id",
     )
 

@@ -102,8 +102,8 @@ async def messages(c: Connection, customer: int, before: int | None, limit: int)
     """At most `limit` rows of the ledger with an id under `before` (None: the newest), newest first."""
     return await fetch(
         c,
-        "select id, key, enrollment_id, journey, plan, step, attempt, channel, template, topic, tier, status, reason, detail, "
-        "planned_at, decided_at, expires_at, until, sent_at, tries, provider_id, words from messages "
+        "select id, key, enrollment_id, journey, plan, step, attempt, channel, template, topic, tier, tags, status, reason, "
+        "detail, planned_at, decided_at, expires_at, until, sent_at, tries, provider_id, words from messages "
         "where customer_id = :id and (cast(:before as bigint) is null or id < :before) order by id desc limit :limit",
         id=customer,
         before=before,

@@ -29,6 +29,7 @@ tiers:
   - {name: lifecycle, expires: 3d}
   - {name: promotional}
 topics: [offers, news]
+tags: [offer, survey]
 """
 SEGMENTS = "segments: {vip: {if: customer.orders >= 5}}\n"
 HEAD = "journey: j\ntier: lifecycle\nenter: {event: order_completed, key: order_id}\nsteps:\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from engine.authoring.graph import mermaid
@@ -27,8 +28,9 @@ from engine.core.plan import (
     plan_from_json,
     plan_to_json,
 )
-from engine.core.policy import Cap, policy_from_json, policy_to_json
-from tests.authoring.conftest import CHANNELS, HEAD
+from engine.core.policy import Cap, SegmentLimit, policy_from_json, policy_to_json
+from engine.core.wire import digest
+from tests.authoring.conftest import CHANNELS, HEAD, POLICY
 
 Compiling = Callable[..., Compiled]
 
@@ -198,6 +200,52 @@ holdout: {name: global, share: 2%, tiers: [lifecycle]}
     )
     assert {"from": "00118"} == found.senders[0].values
     assert found == policy_from_json(policy_to_json(found))
+
+
+def test_caps_on_tags_and_segments_and_gaps(compiled: Compiling) -> None:
+    """A gap is one message in every window of its length; limits keep their order; a journey's tags stand before a send's."""
+    policy = """\
+tiers: [{name: lifecycle}]
+topics: [news]
+tags: [offer, survey]
+caps:
+  - name: weekly
+    limit: 3
+    per: 7d
+    tags: [offer]
+    segments: [vip]
+    limits: [{segment: vip, limit: 5}]
+    own_limit: customer.orders
+    own_up_to: 7
+gaps: [{name: breather, gap: 4h, channel: sms}]
+"""
+    found = compiled(policy=policy).policy
+    week, four = Duration(days=7), Duration(seconds=14_400)
+    assert found.caps == (
+        Cap("weekly", 3, "rolling", week, (), (), (), (), ("offer",), ("vip",), (SegmentLimit("vip", 5),), "customer.orders", 7),
+        Cap("breather", 1, "rolling", four, channels=("sms",), gap=True),
+    )
+    assert found == policy_from_json(policy_to_json(found))
+    send = "- {send: email, template: hello, topic: news, tags: [offer, survey]}\n- {send: sms, template: hello, topic: news}"
+    plan = compiled(policy=policy, j="tags: [survey]\n" + HEAD + send).plans["j"]
+    assert [("survey", "offer"), ("survey",)] == [op.tags for op in plan.ops if isinstance(op, Send)]
+    assert plan == plan_from_json(plan_to_json(plan))
+
+
+def test_a_plan_and_a_policy_of_before_there_were_tags_can_be_read(compiled: Compiling) -> None:
+    """Stored documents stay what they are: fields that they don't have yet mean nothing, and a plan keeps its hash."""
+    found = compiled("- {send: email, template: hello, topic: news}", policy=POLICY + "caps: [{name: a, limit: 1, per: day}]\n")
+    body = plan_to_json(found.plans["j"])
+    for op in body["ops"]:
+        op.pop("tags", None)
+    older = plan_from_json(body)
+    assert older == found.plans["j"]
+    assert older.hash == plan_from_json(body).hash == digest(body)
+    rules = policy_to_json(found.policy)
+    rules.pop("tags")
+    for name in ("tags", "segments", "limits", "own_limit", "own_up_to", "gap"):
+        rules["caps"][0].pop(name)
+    assert replace(found.policy, tags=()) == policy_from_json(rules)
 
 
 def test_segments_stand_behind_those_they_refer_to(compiled: Compiling) -> None:

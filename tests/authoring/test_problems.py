@@ -13,6 +13,7 @@ from tests.authoring.conftest import CHANNELS, HEAD
 
 Finding = Callable[..., list[Problem]]
 SEND = "send: email, template: hello, topic: news"
+CAP = "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 3, "
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ SEND = "send: email, template: hello, topic: news"
         ("- {send: email, template: hello, topic: nws}", "SJ203", "nws"),
         (f"- {{{SEND}, tier: promo}}", "SJ204", "promo"),
         ("- {send: mail, template: hello, topic: news}", "SJ205", "mail"),
+        (f"- {{{SEND}, tags: [offer, surv]}}", "SJ207", "surv"),
         (f"- {{{SEND}, fallback: [fax]}}", "SJ205", "fax"),
         ("- {start: jj}", "SJ206", "jj"),
         ("- set: {customer.firstname: x}", "SJ208", "customer.firstname"),
@@ -91,6 +93,7 @@ def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, un
             "SJ290",
         ),
         ("j", HEAD.replace("{event", "[{event: signed_up, again: never}, {event").replace("id}", "id}]") + "- exit: x", "SJ414"),
+        ("j", "tags: [offer, surv]\n" + HEAD + "- exit: x", "SJ207"),
         ("j", "starts: soon\n" + HEAD + "- exit: x", "SJ421"),
         ("j", "exit: [{where: event.x}]\n" + HEAD + "- exit: x", "SJ420"),
         ("j", "status: lives\n" + HEAD + "- exit: x", "SJ112"),
@@ -113,6 +116,23 @@ def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, un
         ("policy", "tiers: [{name: lifecycle}, {name: lifecycle}]\n", "SJ411"),
         ("policy", "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 1, per: dayly}]\n", "SJ112"),
         ("policy", "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 1, per: day, tiers: [lifecycl]}]\n", "SJ204"),
+        ("policy", CAP + "per: 0d}]\n", "SJ112"),
+        ("policy", CAP + "per: -7d}]\n", "SJ112"),
+        ("policy", CAP + "per: day, tags: [surv]}]\n", "SJ207"),
+        ("policy", CAP + "per: day, segments: [vipp]}]\n", "SJ212"),
+        ("policy", CAP + "per: day, limits: [{segment: vipp, limit: 2}]}]\n", "SJ212"),
+        ("policy", CAP + "per: day, limits: [{segment: vip, limit: 2}, {segment: vip, limit: 3}]}]\n", "SJ411"),
+        ("policy", CAP + "per: day, limits: [{segment: vip, limit: some}]}]\n", "SJ112"),
+        ("policy", CAP + "per: day, own_limit: customer.orderz}]\n", "SJ231"),
+        ("policy", CAP + "per: day, own_limit: customer.first_name}]\n", "SJ335"),
+        ("policy", CAP + "per: day, own_limit: event.total}]\n", "SJ232"),
+        ("policy", CAP + "per: day, own_up_to: 5}]\n", "SJ420"),
+        ("policy", CAP + "per: day, own_limit: customer.orders, own_up_to: 3}]\n", "SJ420"),
+        ("policy", "tiers: [{name: lifecycle}]\ngaps: [{name: a, gap: 0s}]\n", "SJ112"),
+        ("policy", "tiers: [{name: lifecycle}]\ngaps: [{name: a, gap: 4h, limit: 2}]\n", "SJ110"),
+        ("policy", "tiers: [{name: lifecycle}]\ngaps: [{name: a, gap: 4h, journeys: [jj]}]\n", "SJ206"),
+        ("policy", "tiers: [{name: lifecycle}]\ngaps: [{name: a, gap: 4h}, {name: a, gap: 5h}]\n", "SJ411"),
+        ("policy", CAP + "per: day}]\ngaps: [{name: a, gap: 4h}]\n", "SJ411"),
         ("policy", "tiers: [{name: lifecycle}]\nholds: [{pause: [lifecycle], at_most: 1d}]\n", "SJ420"),
         ("policy", "tiers: [{name: lifecycle}]\nholds: [{while_in: nowhere, pause: [lifecycle], at_most: 1d}]\n", "SJ206"),
         ("policy", "tiers: [{name: lifecycle}]\ntimezone: Europe/Roma\n", "SJ112"),
@@ -175,7 +195,7 @@ def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) 
 @pytest.mark.parametrize("shared", ["tracking", "policy", "segments"])
 def test_a_shared_file_that_cannot_be_read_is_told_alone(problems: Finding, shared: str) -> None:
     """What the other files refer to in it isn't reported as missing."""
-    steps = f"- {{{SEND}, if: not segment('vip')}}\n- {{wait_for: order_refunded, id: w, timeout: 1d}}"
+    steps = f"- {{{SEND}, tags: [offer], if: not segment('vip')}}\n- {{wait_for: order_refunded, id: w, timeout: 1d}}"
     found = problems(steps, **{shared: "unknown_key: 1\n"})
     assert {f"journeys/{shared}.yaml"} == {p.file for p in found if p.level == "error"}
 
