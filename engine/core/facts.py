@@ -79,7 +79,8 @@ class Facts:
     `zone`: the customer's own IANA zone or None. `address`: where the channel would send, None if it can't.
     `suppressed`: why the address must not be used, None if it may. `soft_opt_in_at`: channel → when the event that
     gives soft opt-in last occurred. `queue`: enrollment → when its send of `planned` will go (`queue.moments`), where that has
-    been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds.
+    been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds. `customer`: the id, by
+    which `policy.jitter` tells people apart.
     """
 
     live: bool = True
@@ -99,6 +100,7 @@ class Facts:
     planned: tuple[PlannedFact, ...] = ()
     queue: Mapping[int, datetime | None] | None = None
     quiet: tuple[bool, ...] = ()
+    customer: int = 0
 
 
 @dataclass(frozen=True, slots=True)

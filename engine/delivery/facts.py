@@ -103,6 +103,7 @@ class Known:
             holds=self.holds.get(person.id, ()),
             slots=tuple(self.slots.get(person.id, ())),
             quiet=quiet,
+            customer=person.id,
             **message,
         )
         if self.registered.get(person.id, {}).keys() <= {enrollment}:  # nobody else, as almost always: nothing to work out
