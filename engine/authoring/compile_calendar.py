@@ -69,16 +69,9 @@ class Calendars:
 
     def days_off(self, name: str, spot: Spot) -> tuple[DayOff, ...]:
         """What the file `name` says. What is wrong with the name is reported at `spot`, what is wrong in the file there."""
-        if name not in self._known:
-            self._known[name] = self._load(name, spot)
-        return self._known[name]
-
-    def _load(self, name: str, spot: Spot) -> tuple[DayOff, ...]:
-        path = PurePosixPath(name)
-        usable = (
-            path.suffix in (".yaml", ".yml") and path.as_posix() == name and not path.is_absolute() and ".." not in path.parts
-        )
-        if not usable or len(path.parts) < 2 or path.parts[0] == "tests":
+        if name in self._known:
+            return self._known[name]
+        if not _usable(name):
             hint = "write the path of a YAML file in a folder below journeys/, such as holidays/it.yaml"
             spot.report("SJ213", f"{name!r} can't be a calendar of days off", hint)
             return ()
@@ -89,7 +82,8 @@ class Calendars:
             return ()
         written = validate(document, Calendar)
         top = Spot(document) / "days_off"
-        return tuple(_compiled(each, top / i) for i, each in enumerate(written.days_off)) if written else ()
+        self._known[name] = tuple(_compiled(each, top / i) for i, each in enumerate(written.days_off)) if written else ()
+        return self._known[name]
 
 
 def _usable(name: str) -> bool:
