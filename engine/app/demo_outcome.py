@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 from engine.app.demo_mailbox import Letter, Mailbox
 from engine.app.demo_sample import Sample
 from engine.core.caps import counts
-from engine.core.clock import calendar_window, in_window, zone
+from engine.core.clock import calendar_window, zone
 from engine.core.limits import most
 from engine.core.policy import Cap, Policy
+from engine.core.stretches import quiet
 from engine.store import outcomes
 from engine.store.database import Connection, Database, transaction
 
@@ -189,7 +190,7 @@ def _in_quiet_hours(r: Any, policy: Policy) -> bool:
     if any(t.name == r.tier and "quiet_hours" in t.skip for t in policy.tiers):
         return False
     return any(
-        in_window(r.sent_at, rule.start, rule.end, rule.days, _zone(r, policy))
+        quiet(rule, r.sent_at, _zone(r, policy)) is not None
         for rule in policy.quiet_hours
         if rule.condition is None
         and (not rule.channels or r.channel in rule.channels)

@@ -6,19 +6,26 @@ from collections.abc import Sequence, Set
 from typing import Any, Literal, cast
 
 from engine.authoring import shape_policy as shape
+from engine.authoring.compile_calendar import Calendars
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import BUILTIN, Tracking
 from engine.authoring.scopes import Names, customer_fields, event_fields
 from engine.authoring.spots import Spot
-from engine.core.clock import parse_duration
+from engine.core.clock import Duration, parse_duration
 from engine.core.policy import Cap, ConsentRule, Holdout, HoldRule, Policy, QuietHours, SegmentLimit, Sender, SoftOptIn, Tier
 
 
 def compile_policy(
-    written: shape.Policy, top: Spot, tracking: Tracking, segments: Segments, channels: Set[str], journeys: Set[str]
+    written: shape.Policy,
+    top: Spot,
+    tracking: Tracking,
+    segments: Segments,
+    channels: Set[str],
+    journeys: Set[str],
+    calendars: Calendars,
 ) -> Policy:
     """The Policy; what is wrong is reported below `top`."""
-    known = _Known(top, written, tracking, channels, journeys)
+    known = _Known(top, written, tracking, channels, journeys, calendars)
     known.unique([t.name for t in written.tiers], top / "tiers", "tiers")
     known.unique([c.name for c in written.caps], top / "caps", "caps")
     for i, gap in enumerate(written.gaps):
@@ -46,16 +53,25 @@ def compile_policy(
         tags=written.tags,
         senders=tuple(Sender(channel, values) for channel, values in written.senders.items()),
         holdout=_holdout(written.holdout, top / "holdout", known),
+        jitter=written.jitter if written.jitter != Duration() else None,
     )
 
 
 class _Known:
     """What policy.yaml may refer to."""
 
-    def __init__(self, top: Spot, written: shape.Policy, tracking: Tracking, channels: Set[str], journeys: Set[str]) -> None:
+    def __init__(
+        self,
+        top: Spot,
+        written: shape.Policy,
+        tracking: Tracking,
+        channels: Set[str],
+        journeys: Set[str],
+        calendars: Calendars,
+    ) -> None:
         self.tier_names = {t.name for t in written.tiers}
         self.topic_names, self.tag_names = set(written.topics), set(written.tags)
-        self.tracking, self.channels, self.journeys = tracking, channels, journeys
+        self.tracking, self.channels, self.journeys, self.calendars = tracking, channels, journeys, calendars
 
     def unique(self, names: Sequence[str], spot: Spot, what: str) -> None:
         for i, name in enumerate(names):
@@ -182,9 +198,18 @@ def _quiet(written: shape.QuietHours, spot: Spot, known: _Known, names: Names) -
         known.channel(channel, spot / "channels" / i)
     known.tiers(written.tiers, spot / "tiers")
     (spot / "if").expression(written.if_, names)
-    if written.from_ == written.to:
+    start, end, calendar = written.from_ or "", written.to or "", written.days_off or ""
+    if not calendar or start or end:
+        for value, key in ((start, "from"), (end, "to")):
+            if not value:
+                hint = "quiet hours have from: and to:, or days_off: with a calendar, or both"
+                spot.report("SJ111", f"{key!r} is missing here", hint)
+    elif written.days:
+        (spot / "days").report("SJ420", "days: goes with from: and to:", "say in the calendar which days are off", key=True)
+    if start and start == end:
         (spot / "to").report("SJ421", "quiet hours can't begin and end at the same time")
-    return QuietHours(written.from_, written.to, written.channels, written.tiers, written.days, written.if_)
+    off = known.calendars.days_off(calendar, spot / "days_off") if calendar else ()
+    return QuietHours(start, end, written.channels, written.tiers, written.days, written.if_, calendar, off)
 
 
 def _consent(channel: str, written: shape.Consent, spot: Spot, known: _Known) -> ConsentRule:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from engine.authoring import shape_policy, shape_tests, shape_tracking
+from engine.authoring.compile_calendar import Calendar, Calendars
 from engine.authoring.compile_journey import compile_journey
 from engine.authoring.compile_policy import compile_policy
 from engine.authoring.compile_tracking import compile_segments, compile_tracking
@@ -58,10 +59,11 @@ class Compiled:
 
 
 def schemas() -> dict[str, Json]:
-    """JSON Schemas by name, for editors: journey, policy, segments, tracking, tests."""
+    """JSON Schemas by name, for editors: journey, policy, calendar, segments, tracking, tests."""
     shapes: dict[str, type[BaseModel]] = {
         "journey": Journey,
         "policy": shape_policy.Policy,
+        "calendar": Calendar,
         "segments": shape_tracking.Segments,
         "tracking": shape_tracking.Tracking,
         "tests": shape_tests.Tests,
@@ -88,7 +90,8 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
 
     tracking = _tracking(shared["tracking"])
     segments = _segments(shared["segments"], tracking)
-    policy = _policy(shared["policy"], tracking, segments, channels, names, problems)
+    calendars = _calendars(journeys_folder, folder, documents)
+    policy = _policy(shared["policy"], tracking, segments, channels, names, calendars, problems)
     world = World(
         tracking, segments, policy, templates, channels, {name: j for name, (j, _) in written.items()}, names - set(written)
     )
@@ -170,6 +173,7 @@ def _policy(
     segments: Segments,
     channels: frozenset[str],
     journeys: set[str],
+    calendars: Calendars,
     problems: list[Problem],
 ) -> Policy:
     if not document:
@@ -179,7 +183,13 @@ def _policy(
     written = validate(document, shape_policy.Policy)
     if not written:
         return Policy((Tier("lifecycle"),))
-    return compile_policy(written, Spot(document), tracking, segments, channels, journeys)
+    return compile_policy(written, Spot(document), tracking, segments, channels, journeys, calendars)
+
+
+def _calendars(inside: Path, folder: Path, documents: list[Document]) -> Calendars:
+    found = sorted(p.relative_to(inside).as_posix() for p in inside.glob("*/**/*.y*ml"))
+    there = tuple(name for name in found if not name.startswith("tests/"))
+    return Calendars(lambda name: _read(inside, name, folder, documents), there)
 
 
 def _tests(inside: Path, folder: Path, documents: list[Document], journeys: set[str]) -> dict[str, shape_tests.Tests]:

@@ -92,11 +92,14 @@ class Hold(Shape):
 
 
 class QuietHours(Shape):
-    from_: TimeOfDay = Field(alias="from")
-    to: TimeOfDay
+    """`from` a time of day `to` another, the `days_off` of a calendar, or both."""
+
+    from_: TimeOfDay | None = Field(None, alias="from")
+    to: TimeOfDay | None = None
     channels: tuple[Filled, ...] = ()
     tiers: tuple[Filled, ...] = ()
     days: Days = ()
+    days_off: Filled | None = None
     if_: Expression | None = Field(None, alias="if")
 
 
@@ -139,3 +142,4 @@ class Policy(Shape):
     tags: tuple[Id, ...] = ()
     senders: dict[str, dict[str, Value]] = Field(default_factory=dict)
     holdout: Holdout | None = None
+    jitter: Span | None = None

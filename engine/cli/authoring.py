@@ -144,7 +144,7 @@ def graph(
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="journey, policy, segments, tracking or tests; without it, all."),
+        typer.Argument(metavar="[NAME]", help="journey, policy, calendar, segments, tracking or tests; without it, all."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write NAME.schema.json files there instead of printing.")

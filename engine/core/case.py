@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from engine.core import clock
 from engine.core.facts import Facts, Message, PlannedFact
 from engine.core.policy import Policy, Tier
+from engine.core.wire import share
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Case:
     """What every gate looks at. `zone`: the customer's own, else policy's, else UTC.
 
     `zone_rule` and `zone_problem` (a sentence) say why `zone` must not be trusted for quiet hours; empty where it may.
-    `ahead`: what goes before the message and when, as `queue.ahead` works it out."""
+    `ahead`: what goes before the message and when, as `queue.ahead` works it out. `turn`: the customer's own part of policy's
+    `jitter`, in [0, 1), the same for all their messages, so that those keep their order."""
 
     policy: Policy
     facts: Facts
@@ -29,6 +31,7 @@ class Case:
     zone_rule: str = ""
     zone_problem: str = ""
     ahead: tuple[tuple[PlannedFact, datetime], ...] = ()
+    turn: float = 0.0
 
 
 def open_case(policy: Policy, facts: Facts, message: Message) -> Case:
@@ -36,16 +39,18 @@ def open_case(policy: Policy, facts: Facts, message: Message) -> Case:
 
     A zone that doesn't exist is a problem for the gates to tell, not an error."""
     tier = next((t for t in policy.tiers if t.name == message.tier), None) or Tier(message.tier)
+    turn = share("jitter", str(facts.customer)) if policy.jitter is not None else 0.0
+    name, must_know = facts.zone or policy.timezone, (policy.unknown_timezone or {}).get(message.channel) == "drop"
     rule = problem = ""
-    if facts.zone is None and (policy.unknown_timezone or {}).get(message.channel) == "drop":
+    try:
+        zone = clock.zone(name)
+    except ValueError:
+        zone, rule = _fallback(policy), "invalid_timezone"
+        problem = f"The time zone {name!r} does not exist, so quiet hours cannot be evaluated."
+    if must_know and (problem or not facts.zone):  # a zone that doesn't exist isn't known either
         rule = "unknown_timezone"
         problem = f"The customer's time zone is not known, and {message.channel} must not guess it."
-    name = facts.zone or policy.timezone
-    try:
-        return Case(policy, facts, message, tier, clock.zone(name), rule, problem)
-    except ValueError:
-        problem = problem or f"The time zone {name!r} does not exist, so quiet hours cannot be evaluated."
-        return Case(policy, facts, message, tier, _fallback(policy), rule or "invalid_timezone", problem)
+    return Case(policy, facts, message, tier, zone, rule, problem, turn=turn)
 
 
 def _fallback(policy: Policy) -> ZoneInfo:

@@ -98,6 +98,15 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name[:80]!r} is not a time zone; write an IANA name such as Europe/Rome") from problem
 
 
+def is_zone(name: str) -> bool:
+    """Whether there is an IANA zone `name`."""
+    try:
+        zone(name)
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=1024)
 def parse_time(text: str) -> time:
     """The time of day that `text` writes ("21:00", "9:30"; 00:00 to 23:59). ValueError if it is none."""
@@ -200,6 +209,11 @@ def _spans(
     return tuple(span for span in spans if span[0] < span[1])
 
 
+def spans(around: datetime, start: str, end: str, days: tuple[str, ...], zone: ZoneInfo) -> tuple[tuple[datetime, datetime], ...]:
+    """The windows, each from its first moment to the one that ends it, that start two local days before `around` to one after."""
+    return _spans(local(around, zone).date() - _DAY, 2, start, end, days, zone)
+
+
 def _covering(moment: datetime, start: str, end: str, days: tuple[str, ...], zone: ZoneInfo) -> datetime | None:
     # When the window that is open at `moment` ends; None where none is open.
     for opens, closes in _spans(local(moment, zone).date(), 1, start, end, days, zone):
@@ -262,3 +276,8 @@ def calendar_window(now: datetime, per: Literal["day", "week", "month"], zone: Z
         if now < end:  # clocks that go back over midnight show yesterday's date again: today has begun all the same
             return start, end
     raise AssertionError("a local date lies at most one window behind")
+
+
+def local_day(moment: datetime, zone: ZoneInfo) -> date:
+    """The day that `moment` belongs to in `zone`. One that has begun stays, whatever date a clock that goes back shows."""
+    return local(calendar_window(moment, "day", zone)[0], zone).date()

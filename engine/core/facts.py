@@ -94,7 +94,8 @@ class Facts:
     `suppressed`: why the address must not be used, None if it may. `soft_opt_in_at`: channel → when the event that
     gives soft opt-in last occurred. `queue`: enrollment → when its send of `planned` will go (`queue.moments`), where that has
     been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds. `caps`: one per
-    `policy.caps`; where it is missing, the cap is what policy says for everybody.
+    `policy.caps`; where it is missing, the cap is what policy says for everybody. `customer`: the id, by which `policy.jitter`
+    tells people apart.
     """
 
     live: bool = True
@@ -115,6 +116,7 @@ class Facts:
     queue: Mapping[int, datetime | None] | None = None
     quiet: tuple[bool, ...] = ()
     caps: tuple[CapFact, ...] = ()
+    customer: int = 0
 
 
 @dataclass(frozen=True, slots=True)

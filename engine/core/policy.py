@@ -74,9 +74,20 @@ class HoldRule:
 
 
 @dataclass(frozen=True, slots=True)
+class DayOff:
+    """The local days from `first` to `last`, both included: "2026-12-25", or "12-25" for each year, where `last` may lie in the
+    year after. `name` is for people."""
+
+    first: str
+    last: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QuietHours:
-    """No sends between local `start` and `end` ("HH:MM", may pass midnight) on `channels` (empty: all), on `days` (of the start;
-    empty: all), where `condition` holds (None: always)."""
+    """No sends between local `start` and `end` ("HH:MM", may pass midnight; both "" where only days off count) on `channels`
+    (empty: all), on `days` (of the start; empty: all), where `condition` holds (None: always). Nor on any of `days_off`, from
+    their first moment to their last: what the file `calendar` said when the policy was compiled."""
 
     start: str
     end: str
@@ -84,6 +95,8 @@ class QuietHours:
     tiers: tuple[str, ...] = ()
     days: tuple[str, ...] = ()
     condition: str | None = None
+    calendar: str = ""
+    days_off: tuple[DayOff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +137,7 @@ class Holdout:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All of `policy.yaml`. `tiers` are highest first. `timezone`: for customers without one. `unknown_timezone`: channel →
-    "drop"."""
+    "drop". `jitter`: over how long goes what quiet hours, windows, calendar caps and holds set free (None: all at once)."""
 
     tiers: tuple[Tier, ...]
     timezone: str = "UTC"
@@ -138,6 +151,7 @@ class Policy:
     senders: tuple[Sender, ...] = ()
     holdout: Holdout | None = None
     tags: tuple[str, ...] = ()
+    jitter: Duration | None = None
 
     def tier(self, name: str) -> Tier:
         """The tier called `name`; KeyError if policy has none such."""

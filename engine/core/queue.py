@@ -57,7 +57,9 @@ def moments(
     taken: list[Taken] = []
     last: dict[Hashable, tuple[datetime, datetime]] = {}
     by_journey, by_tag = any(cap.journeys for cap in policy.caps), any(cap.tags for cap in policy.caps)
-    by_plan = bool(facts.holds) or any(cap.per != "rolling" for cap in policy.caps)  # they free at the planned time of day
+    # Holds and calendars free at the planned time of day; a spread asks how long it waited, and ends where the message does.
+    by_plan = bool(facts.holds) or any(cap.per != "rolling" for cap in policy.caps) or policy.jitter is not None
+    by_end = policy.jitter is not None
     for one in sorted(registered, key=lambda p: place(policy, p)):
         if one.tier in policy.uncounted:
             found.append((one, None))
@@ -65,7 +67,8 @@ def moments(
         start = max(now, one.due)
         planned = (one.planned_at or one.due) if by_plan else None
         journey, tags = one.journey if by_journey else "", one.tags if by_tag else ()
-        alike = (one.tier, one.channel, one.topic, journey, tags, one.window, planned)
+        ends = one.expires_at if by_end else None
+        alike = (one.tier, one.channel, one.topic, journey, tags, one.window, planned, ends)
         began, went = last.get(alike, (start, start))
         first = tuple(t for t in taken if _before(policy, t[0], one, now))
         at = _moment(policy, facts, one, first, now, went if began <= start else start)

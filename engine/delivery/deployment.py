@@ -8,7 +8,7 @@ decides by the same rules from the moment a deploy is committed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from engine.authoring.model_segments import Did, InSegment, Segments, walk
 from engine.authoring.model_tracking import EventType, Tracking, convert, native
 from engine.authoring.templates import template_from_json
 from engine.authoring.types import Type
+from engine.core.clock import is_zone
 from engine.core.incoming import Incoming
 from engine.core.plan import Plan, Send, plan_from_json, plan_to_json
 from engine.core.policy import Policy, policy_from_json
@@ -67,12 +68,15 @@ class Deployment:
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
     cap_needs: Needs | None = field(init=False)
     cap_events: frozenset[str] = field(init=False)
+    _hours_read: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.cap_needs = self._cap_needs()
         self.cap_events = self.event_names(self.cap_needs) if self.cap_needs is not None else frozenset()
         keys = {e.key for p in self.plans.values() for e in p.entries if e.key} | {h.key for h in self.policy.holds if h.key}
         self._key_names = tuple(sorted(keys))
+        conditions = [self.expression(q.condition) for q in self.policy.quiet_hours if q.condition is not None]
+        self._hours_read = frozenset(name for c in conditions for name in c.uses.customer)
         for plan in self.plans.values():
             for entry in plan.entries:
                 name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
@@ -150,6 +154,14 @@ class Deployment:
         zone = self.own_zone(person.attributes) or self.policy.timezone
         context = Context(customer=self.attribute_values(person.attributes), now=at, zone=zone)
         return tuple(q.condition is None or self._applies(q.condition, context) for q in rules)
+
+    def moves_hours(self, attributes: Mapping[str, Any], changed: Set[str]) -> bool:
+        """Whether a customer may be written to at other hours now that these attributes have `changed`: in another zone, or
+        because policy's quiet hours ask for one of them. A zone that was taken away or doesn't exist moves nothing."""
+        if changed and not self._hours_read.isdisjoint({*changed, "*"}):
+            return True
+        zone = self.own_zone(attributes) if "timezone" in changed else None
+        return zone is not None and is_zone(zone)
 
     def _applies(self, condition: str, context: Context) -> bool:
         try:

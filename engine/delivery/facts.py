@@ -106,6 +106,7 @@ class Known:
             slots=tuple(self.slots.get(person.id, ())),
             quiet=quiet,
             caps=self.caps.get(person.id, ()),
+            customer=person.id,
             **message,
         )
         if self.registered.get(person.id, {}).keys() <= {enrollment}:  # nobody else, as almost always: nothing to work out

@@ -242,6 +242,8 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     if closed:
         await customers.close_holds(c, [hold.id for _, hold in closed if hold.id is not None], moment)
         await enrollments.wake_paused(c, [(owner, hold.pause) for owner, hold in closed])
+    moved = h.moved()
+    await enrollments.wake_deferred(c, moved)
     await requeue(c, h.deployment, h.freed(), moment)
-    if h.begun or h.inputs or h.ends or closed:
+    if h.begun or h.inputs or h.ends or closed or moved:
         await run(c, "select pg_notify(:channel, '')", channel=relay_store.CHANNEL)

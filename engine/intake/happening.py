@@ -82,7 +82,11 @@ class Happening:
         have another limit for them."""
         told = {row["customer_id"] for row in (*self.consents, *self.suppressions)}
         held = {p.id for p in self.people.values() if p.changed or p.left or any(h.id is None for h in p.holds)}
-        return sorted((told | held | self.recounted) & self.present)
+        return sorted(((told | held | self.recounted) & self.present) - set(self.moved()))
+
+    def moved(self) -> list[int]:
+        """Customers who may be written to at other hours than before: all their messages that wait are decided afresh."""
+        return sorted(p.id for p in self.people.values() if p.moved and p.id in self.present)
 
     def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
         """Merge traits; the attributes whose value changed."""
@@ -96,6 +100,7 @@ class Happening:
             else:
                 person.attributes[name] = value
         person.changed = person.changed or bool(changed)
+        person.moved = person.moved or self.deployment.moves_hours(person.attributes, changed)
         return frozenset(changed)
 
     def _feedback(self, person: Person, incoming: Incoming, at: datetime) -> None:

@@ -63,7 +63,8 @@ class Inside:
 
 @dataclass(slots=True)
 class Person:
-    """A locked customer. `changed`: an attribute has another value. `left`: an enrollment that had begun before has ended."""
+    """A locked customer. `changed`: an attribute has another value. `moved`: so that they may be written to at other hours.
+    `left`: an enrollment that had begun before has ended."""
 
     id: int
     attributes: dict[str, Json]
@@ -71,4 +72,5 @@ class Person:
     enrollments: list[Inside] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     changed: bool = False
+    moved: bool = False
     left: bool = False

@@ -170,6 +170,21 @@ async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]
     await try_again(c, [r.enrollment_id for r in found])
 
 
+async def wake_deferred(c: Connection, customers: Sequence[int]) -> None:
+    """Have every message of these customers that the gates deferred decided afresh: one `again` input each. One that a provider
+    put off stays put off. The caller holds the locks of their enrollments."""
+    if not customers:
+        return
+    found = await fetch(
+        c,
+        "select distinct m.enrollment_id from messages m join enrollments e on e.id = m.enrollment_id and e.status = 'live' "
+        "where m.customer_id = any(cast(:ids as bigint[])) and m.status = 'deferred' and m.reason <> 'provider' order by 1",
+        ids=list(customers),
+    )
+    if found:
+        await try_again(c, [r.enrollment_id for r in found])
+
+
 async def reach_goals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Count goals (id, at, value) for enrollments that haven't reached theirs."""
     if items:

@@ -69,5 +69,5 @@ def test_shipped_schemas_hold_the_examples(write: Callable[..., Path]) -> None:
     from engine.authoring.project import schemas
 
     found = schemas()
-    assert {"journey", "policy", "segments", "tracking", "tests"} == set(found)
+    assert {"journey", "policy", "calendar", "segments", "tracking", "tests"} == set(found)
     assert set(keys_of(Journey)) == set(found["journey"]["properties"])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from engine.core.clock import Duration
 from engine.core.facts import ConsentFact, HoldFact, Message, PlannedFact, SlotFact, Verdict
 from engine.core.governance import decide
-from engine.core.policy import Cap, Policy
+from engine.core.policy import Cap, Policy, QuietHours
 from engine.core.queue import moments
-from tests.core.governing import BELOW, DAILY, GRANTED, NOON, facts, message, policy, rome
+from tests.core.governing import BELOW, DAILY, GRANTED, NIGHT, NOON, facts, message, policy, rome
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -139,6 +139,57 @@ def test_who_is_told_and_who_is_decided_agree(drawn: list[tuple[str, int, bool]]
         wanted = replace(message(tier=one.tier, planned_at=one.planned_at), enrollment=one.enrollment, entered_at=one.entered_at)
         verdict = decide(rules, replace(known, planned=tuple(everyone)), wanted, NOON)
         assert (at if verdict.decision == "defer" else NOON) == (verdict.until or at)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(BELOW), st.integers(-48, 72), st.integers(1, 60), st.none() | st.integers(1, 9000)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.lists(st.integers(-200, 0), max_size=3),
+    st.sampled_from([DAILY, LONG, THREE_A_DAY]),
+    st.sampled_from([QuietHours("21:00", "11:30"), QuietHours("12:05", "12:15"), NIGHT]),
+    st.none() | st.integers(-40, 40),
+    st.integers(1, 30),
+)
+@example([("lifecycle", -1, 30, 1510), ("lifecycle", -1, 30, None)], [-1], THREE_A_DAY, QuietHours("21:00", "11:55"), None, 3)
+@example([("lifecycle", -1, 30, None), ("lifecycle", -1, 30, 1510)], [-1], THREE_A_DAY, QuietHours("21:00", "11:55"), None, 3)
+@settings(max_examples=150, deadline=None)
+def test_who_is_told_and_who_is_decided_agree_also_where_what_waited_goes_spread(
+    drawn: list[tuple[str, int, int, int | None]],
+    before: list[int],
+    cap: Cap,
+    quiet: QuietHours,
+    closes: int | None,
+    customer: int,
+) -> None:
+    """With quiet hours, a hold and a spread of an hour, for messages that expire and such that don't."""
+    everyone = [
+        registered(
+            n + 1,
+            tier,
+            NOON + hours * HOUR,
+            waiting=hours <= 0,
+            planned_at=NOON - ago * HOUR if hours <= 0 else None,
+            expires_at=None if ends is None else NOON + ends * HOUR / 60,
+        )
+        for n, (tier, hours, ago, ends) in enumerate(drawn)
+    ]
+    hold = () if closes is None else (HoldFact("h", BELOW, NOON - 3 * DAY, NOON + 9 * DAY, NOON + min(closes, 0) * HOUR),)
+    rules = policy(caps=(cap,), quiet_hours=(quiet,), jitter=Duration(seconds=3600))
+    known = facts(slots=tuple(slot(message(), NOON + hours * HOUR) for hours in before), holds=hold, customer=customer)
+    for one, at in moments(rules, known, everyone, NOON):
+        if not one.waiting:
+            continue
+        wanted = replace(
+            message(tier=one.tier, planned_at=one.planned_at, expires_at=one.expires_at),
+            enrollment=one.enrollment,
+            entered_at=one.entered_at,
+        )
+        verdict = decide(rules, replace(known, planned=tuple(everyone)), wanted, NOON)
+        goes = verdict.earliest if verdict.decision == "defer" else NOON if verdict.decision == "allow" else None
+        assert at == (None if goes is None or (one.expires_at is not None and goes >= one.expires_at) else goes)
 
 
 def test_a_hundred_and_twenty_who_wait_each_get_a_day() -> None:
