@@ -141,6 +141,9 @@ def _quiet(written: shape.QuietHours, spot: Spot, known: _Known, names: Names) -
 
 def _consent(channel: str, written: shape.Consent, spot: Spot, known: _Known) -> ConsentRule:
     soft = None
+    if written.double_opt_in and written.default == "granted":
+        hint = "remove one: nobody has to confirm what is taken as given"
+        (spot / "double_opt_in").report("SJ420", "double_opt_in: and default: granted contradict each other", hint, key=True)
     if written.soft:
         known.event(written.soft.after, spot / "soft" / "after")
         known.each(written.soft.topics, spot / "soft" / "topics", "SJ203", "topic", known.topic_names)
@@ -152,4 +155,4 @@ def _holdout(written: shape.Holdout | None, spot: Spot, known: _Known) -> Holdou
     if not written:
         return None
     known.tiers(written.tiers, spot / "tiers")
-    return Holdout(written.name, written.share, written.tiers)
+    return Holdout(written.name, written.share, written.tiers, written.salt or "")

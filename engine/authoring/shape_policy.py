@@ -81,6 +81,7 @@ class Holdout(Shape):
     name: Id
     share: Share
     tiers: Annotated[tuple[Filled, ...], Field(min_length=1)]
+    salt: Id | None = None
 
 
 def _topic(text: str) -> str:

@@ -79,7 +79,7 @@ class SoftOptIn:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRule:
-    """What a channel assumes where nobody said anything."""
+    """What a channel assumes where nobody said anything. `double_opt_in`: agreeing counts only once it is confirmed."""
 
     channel: str
     default: Literal["none", "granted"] = "none"
@@ -97,11 +97,12 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """A share of all customers that gets nothing of `tiers`."""
+    """A share of all customers that gets nothing of `tiers`. Another `salt` or `name` holds out other people."""
 
     name: str
     share: float
     tiers: tuple[str, ...]
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,10 @@ class Policy:
             if tier.name == name:
                 return tier
         raise KeyError(name)
+
+    def wants_confirmation(self, channel: str) -> bool:
+        """Whether agreeing to messages on `channel` ("*": on every channel) must be confirmed before it counts."""
+        return any(rule.double_opt_in and channel in (rule.channel, "*") for rule in self.consent)
 
     def rank(self, name: str) -> int:
         """0 for the highest tier; a tier that policy no longer has ranks last."""

@@ -31,6 +31,10 @@ KEY_LIMIT = 500
 """Characters of a value that tells enrollments, holds or addresses apart: such values are indexed."""
 
 
+CONFIRM_URL = "confirm_url"
+"""What templates call the link by which a customer confirms a consent."""
+
+
 class NothingDeployed(Exception):
     """There is no deployment yet; the message says what to run."""
 
@@ -64,6 +68,7 @@ class Deployment:
     _needs: dict[str, Needs] = field(default_factory=dict)
     _events: dict[str, EventType | None] = field(default_factory=dict)
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+    _asks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = {e.key for p in self.plans.values() for e in p.entries if e.key} | {h.key for h in self.policy.holds if h.key}
@@ -152,7 +157,15 @@ class Deployment:
         except ExpressionError:  # quiet hours that cannot be evaluated do not send
             return True
 
-    def render(self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str) -> Content:
+    def asks(self, channel: str, template: str) -> bool:
+        """Whether the template has a link to confirm a consent."""
+        if (channel, template) not in self._asks:
+            self._asks[(channel, template)] = CONFIRM_URL in self.templates.get((channel, template), "")
+        return self._asks[(channel, template)]
+
+    def render(
+        self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str, confirm_url: str = ""
+    ) -> Content:
         """The message's content. Raises RenderError."""
         given = self.values(op.values, context) if op.values else {}
         sender = self.sender(channel)
@@ -165,6 +178,7 @@ class Deployment:
             "now": context.now,
             "sender": sender,
             "unsubscribe_url": unsubscribe_url,
+            CONFIRM_URL: confirm_url,
             "postal_address": sender.get("postal_address", ""),
             "message": {"journey": plan.journey, "step": op.step, "topic": op.topic},
         }

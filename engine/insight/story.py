@@ -74,7 +74,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One enrollment. `moments` in order of time. `now`: a sentence that says where it stands."""
+    """One enrollment. `holdout`: in the journey's own. `global_holdout`: the name of policy's, where the customer was in it on
+    entering. `moments` in order of time. `now`: a sentence that says where it stands."""
 
     enrollment: int
     journey: str
@@ -88,6 +89,7 @@ class Passage:
     wake_at: datetime | None
     now: str
     moments: tuple[Moment, ...]
+    global_holdout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

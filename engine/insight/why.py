@@ -100,6 +100,7 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         status=r.status,
         reason=r.reason,
         holdout=r.holdout,
+        global_holdout=r.global_holdout,
         entered_at=r.entered_at,
         ended_at=r.ended_at,
         step=r.step,

@@ -23,6 +23,7 @@ from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
 from engine.delivery.queueing import requeue
+from engine.intake.agreeing import until_confirmed
 from engine.intake.happening import GOAL_REACHED, Happening, claim
 from engine.intake.person import Hold, Inside, Person
 from engine.store import customers, enrollments, events, planned, tasks
@@ -72,6 +73,7 @@ class Intake:
         refused = [(i, why) for i, (_, why) in zip(batch, checked, strict=True) if why]
         await events.quarantine(c, [_quarantined(i, why, moment) for i, why in refused])
         taken = [(owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)]
+        taken = await until_confirmed(c, deployment.policy, taken, moment)
         stored = await events.insert(c, _event_rows(taken, moment))
         happening = await self._open(c, deployment, locked, [(o, i) for o, i, why in taken if not why], stored, moment)
         answers = []

@@ -15,12 +15,14 @@ from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Begin, State
+from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import CHAIN_LIMIT, Incoming
 from engine.core.plan import Entry, Plan
-from engine.core.wire import Json, share
+from engine.core.wire import Json
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
 from engine.delivery.queueing import registration
+from engine.intake.agreeing import CHANGED, state_of, unwanted
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
@@ -97,28 +99,27 @@ class Happening:
     def _feedback(self, person: Person, incoming: Incoming, at: datetime) -> None:
         """Consent statements, and addresses that must not be used again."""
         p = incoming.properties
-        if incoming.name in ("consent_changed", "unsubscribed"):
-            state = "withdrawn" if incoming.name == "unsubscribed" else str(p.get("state") or "")
-            if state in ("granted", "withdrawn", "pending"):
-                self.consents.append(
-                    {
-                        "customer_id": person.id,
-                        "channel": str(p.get("channel") or "*"),
-                        "topic": p.get("topic"),
-                        "state": state,
-                        "source": p.get("source") or incoming.source,
-                        "wording": p.get("wording"),
-                        "at": at,
-                        "until": p.get("until"),
-                    }
-                )
+        if (state := state_of(incoming)) is not None:
+            self.consents.append(
+                {
+                    "customer_id": person.id,
+                    "channel": str(p.get("channel") or "*"),
+                    "topic": p.get("topic") or None,
+                    "state": state,
+                    "source": p.get("source") or incoming.source,
+                    "wording": p.get("wording"),
+                    "at": at,
+                    "until": p.get("until") if incoming.name == CHANGED else None,
+                    "via": incoming.source,
+                    "recorded_at": self.now,
+                }
+            )
         if incoming.name == "task_completed" and isinstance(p.get("task"), int) and 0 < p["task"] < 2**63:
             self.tasks_done.append((p["task"], person.id))
-        hard = incoming.name == "message_complained" or (incoming.name == "message_bounced" and bool(p.get("hard")))
+        reason = unwanted(incoming.name, p)
         channel = str(p.get("channel") or "")
         address = p.get("address") or person.attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
-        if hard and channel and address:
-            reason = "complaint" if incoming.name == "message_complained" else "hard_bounce"
+        if reason and channel and address:
             self.suppressions.append(
                 {"customer_id": person.id, "channel": channel, "address": str(address), "reason": reason, "at": at}
             )
@@ -291,7 +292,8 @@ class Happening:
             "plan": plan.hash,
             "key": key,
             "number": number,
-            "holdout": plan.holdout > 0 and share(f"journey/{plan.journey}", str(person.id)) < plan.holdout,
+            "holdout": by_journey(plan, person.id),
+            "global_holdout": by_policy(self.deployment.policy, person.id),
             "depth": incoming.depth,
             "entry_event": event_id,
             "entered_at": at,

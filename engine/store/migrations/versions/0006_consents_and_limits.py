@@ -1,0 +1,21 @@
+"""Who told us of a consent and when; who was in the project's holdout on entering; whom a limit of journeys kept out."""
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+CONSENTS = """
+alter table consents add column via text not null default '', add column recorded_at timestamptz;
+"""
+HOLDOUTS = """
+alter table enrollments add column global_holdout text;
+"""
+
+
+def upgrade() -> None:
+    """Add what is recorded from now on."""
+    for part in (CONSENTS, HOLDOUTS):
+        op.execute(part)
