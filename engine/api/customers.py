@@ -20,7 +20,7 @@ from engine.api.taking import patiently
 from engine.core.wire import Json
 from engine.insight.why import why as why_of
 from engine.settings.project import Role
-from engine.store import customers, profiles
+from engine.store import customers, profiles, refusals
 from engine.store.database import Connection, transaction
 
 READERS: tuple[Role, ...] = ("operator", "analyst", "privacy")
@@ -61,7 +61,8 @@ def routes(reach: Reach) -> APIRouter:
 
     @router.get("/{user_id:path}", summary="One customer", openapi_extra=described)
     async def customer(request: Request, user_id: str) -> JSONResponse:
-        """Attributes, identifiers, consents, suppressions, open holds, and the newest enrollments with where they stand."""
+        """Attributes, identifiers, consents, suppressions, open holds, the newest enrollments with where they stand, and the
+        newest entries that a limit on journeys refused."""
         reach.access.caller(request, *READERS)
         async with patiently(), transaction(reach.database) as c:
             return _json(await _profile(c, await _customer(c, user_id)))
@@ -89,6 +90,7 @@ async def _profile(c: Connection, customer: int) -> Json:
         "suppressions": [_plain(r) for r in await profiles.suppressions(c, customer)],
         "holds": [_plain(r) for r in await profiles.holds(c, customer)],
         "enrollments": [_plain(r) for r in await profiles.enrollments(c, customer)],
+        "refusals": [_plain(r) for r in await refusals.of_customer(c, customer)],
     }
 
 

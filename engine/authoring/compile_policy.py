@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 from typing import Literal, cast
 
 from engine.authoring import shape_policy as shape
+from engine.authoring.compile_limits import compile_limits
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import BUILTIN, Tracking
 from engine.authoring.scopes import Names, customer_fields, event_fields
@@ -38,6 +39,7 @@ def compile_policy(
         topics=written.topics,
         senders=tuple(Sender(channel, values) for channel, values in written.senders.items()),
         holdout=_holdout(written.holdout, top / "holdout", known),
+        limits=compile_limits(written.limits, top / "limits", journeys),
     )
 
 

@@ -77,6 +77,17 @@ class Consent(Shape):
     double_opt_in: YesNo = False
 
 
+class Limit(Shape):
+    """Of `journeys` (all without), highest first: at most `at_once` at the same time, or at most `entries` `per` day."""
+
+    name: Id
+    journeys: tuple[Name, ...] = ()
+    at_once: Annotated[Whole, Field(ge=1)] | None = None
+    when_full: Literal["bar", "displace"] | None = None
+    entries: Annotated[Whole, Field(ge=1)] | None = None
+    per: Literal["day", "week", "month"] | None = None
+
+
 class Holdout(Shape):
     name: Id
     share: Share
@@ -104,3 +115,4 @@ class Policy(Shape):
     topics: tuple[Annotated[str, AfterValidator(_topic)], ...] = ()
     senders: dict[str, dict[str, Value]] = Field(default_factory=dict)
     holdout: Holdout | None = None
+    limits: tuple[Limit, ...] = ()

@@ -106,6 +106,19 @@ class Holdout:
 
 
 @dataclass(frozen=True, slots=True)
+class JourneyLimit:
+    """Of one customer: at most `at_once` enrollments at the same time over `journeys` (empty: all; highest first), or at most
+    `entries` in a calendar `per` of the customer's zone. `displaces`: where it is full, a higher journey ends a lower one."""
+
+    name: str
+    journeys: tuple[str, ...] = ()
+    at_once: int | None = None
+    entries: int | None = None
+    per: Literal["day", "week", "month"] = "day"
+    displaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All of `policy.yaml`. `tiers` are highest first. `timezone`: for customers without one. `unknown_timezone`: channel →
     "drop"."""
@@ -121,6 +134,7 @@ class Policy:
     topics: tuple[str, ...] = ()
     senders: tuple[Sender, ...] = ()
     holdout: Holdout | None = None
+    limits: tuple[JourneyLimit, ...] = ()
 
     def tier(self, name: str) -> Tier:
         """The tier called `name`; KeyError if policy has none such."""

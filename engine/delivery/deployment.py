@@ -19,6 +19,7 @@ from engine.authoring.model_tracking import EventType, Tracking, convert, native
 from engine.authoring.templates import template_from_json
 from engine.authoring.types import Type
 from engine.core.incoming import Incoming
+from engine.core.limits import in_order
 from engine.core.plan import Plan, Send, plan_from_json, plan_to_json
 from engine.core.policy import Policy, policy_from_json
 from engine.core.wire import Json, canonical, load
@@ -68,6 +69,7 @@ class Deployment:
     _needs: dict[str, Needs] = field(default_factory=dict)
     _events: dict[str, EventType | None] = field(default_factory=dict)
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+    _order: dict[str, int] = field(default_factory=dict)
     _asks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,9 @@ class Deployment:
                 name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
                 if name and plan not in self._entries.setdefault(name, []):
                     self._entries[name].append(plan)
+        if self.policy.limits:
+            ordered = in_order(self.policy, [(p.journey, p.tier) for p in self.plans.values()])
+            self._order = {journey: i for i, journey in enumerate(ordered)}
 
     def expression(self, source: str) -> Expression:
         """The compiled condition (cached by its text)."""
@@ -88,10 +93,11 @@ class Deployment:
         return compile_value(written).evaluate(context)
 
     def entries_for(self, events: Iterable[str], journeys: Iterable[str]) -> list[Plan]:
-        """The plans that one of these events, or an enroll call for one of these journeys, can open; by name."""
+        """The plans that one of these events, or an enroll call for one of these journeys, can open; by name, and where policy
+        limits journeys, those that go first before the others."""
         names = [*events, *(f"api:{j}" for j in journeys)]
         found = {p.journey: p for n in names for p in self._entries.get(n, ())}
-        return [found[j] for j in sorted(found)]
+        return [found[j] for j in sorted(found, key=lambda j: (self._order.get(j, 0), j))]
 
     def admits(self, plan: Plan, at: datetime) -> bool:
         """Whether the journey takes new people at `at`."""

@@ -95,7 +95,7 @@ class Passage:
 @dataclass(frozen=True, slots=True)
 class Absence:
     """Why the customer didn't enter a journey (again). reason: no_journey, not_live, no_event, before_deploy, where, condition,
-    no_key, active, again, api, erased or unknown. `at`: of the event looked at."""
+    no_key, active, again, limit, api, erased or unknown. `at`: of the event looked at."""
 
     journey: str
     reason: str

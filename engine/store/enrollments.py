@@ -6,6 +6,7 @@ Callers hold the lock of the customers concerned (`customers.lock`), which is wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -52,6 +53,17 @@ async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> 
         keys=[k for _, _, k in candidates],
     )
     return {(r.customer_id, r.journey, r.key): r for r in found}
+
+
+async def entered(c: Connection, ids: Sequence[int], since: datetime) -> list[Row[Any]]:
+    """Every entry of these customers at `since` or later, whatever became of it: customer_id, journey, entered_at."""
+    return await fetch(
+        c,
+        "select customer_id, journey, entered_at from enrollments "
+        "where customer_id = any(cast(:ids as bigint[])) and entered_at >= :since",
+        ids=list(ids),
+        since=since,
+    )
 
 
 async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
