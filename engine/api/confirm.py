@@ -60,12 +60,12 @@ def routes(reach: Reach) -> APIRouter:
         """Turns what awaits its confirmation on the link's channel and topic into consent; nothing else changes."""
         asked = _read(reach, token)
         try:
-            waiting = None if asked is None else await _awaiting(reach, asked)
+            waiting, alone = (None, False) if asked is None else await _awaiting(reach, asked)
             if asked is None or waiting is None:
                 return _unknown()
             if (FIELD, VALUE) not in parse_qsl((await read_body(request, FORM_LIMIT)).decode(errors="replace")):
                 return _question(asked.link, status=400)
-            await take(reach, [_confirmation(asked.link.customer, r) for r in waiting])
+            await take(reach, [_confirmation(asked.link, r, alone=alone) for r in waiting])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
             return _not_now(refusal_of(error))
         if not waiting:
@@ -94,26 +94,31 @@ def _read(reach: Reach, token: str) -> Asked | None:
     return None
 
 
-async def _awaiting(reach: Reach, asked: Asked) -> list[Row[Any]] | None:
-    """What the link can confirm; None where its address isn't the customer's (any more), or there is nobody."""
+async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[Row[Any]] | None, bool]:
+    """What the link can confirm, None where its address isn't the customer's (any more), or there is nobody; and whether its
+    channel alone wants to be confirmed."""
     link = asked.link
     async with patiently(), transaction(reach.database) as c:
         person = await profiles.person(c, link.customer)
         if person is None or person.erased_at is not None:
-            return None
+            return None, False
         attribute = (await planned.addresses(c)).get(link.channel, "")
         address = str(person.attributes.get(attribute) or "") if attribute else str(link.customer)
         if not reach.links.sent_to(asked.mark, address):
-            return None
-        return await profiles.awaiting(c, link.customer, link.channel, link.topic)
+            return None, False
+        policy = (await reach.deployments.current(c)).policy
+        alone = not any(rule.double_opt_in and rule.channel != link.channel for rule in policy.consent)
+        return await profiles.awaiting(c, link.customer, link.channel, link.topic), alone
 
 
-def _confirmation(customer: int, statement: Row[Any]) -> Incoming:
-    """The event. One per statement that is confirmed, so repeats change nothing."""
-    told = {"channel": statement.channel, "topic": statement.topic, "state": "granted", "confirmed": True, "source": "link"}
+def _confirmation(link: Link, statement: Row[Any], *, alone: bool) -> Incoming:
+    """The event. One per statement that is confirmed, so repeats change nothing. What was said of every channel is confirmed for
+    this one only, unless it is `alone`: who reads e-mail here may not be who has the phone."""
+    channel = statement.channel if alone else link.channel
+    told = {"channel": channel, "topic": statement.topic, "state": "granted", "confirmed": True, "source": "link"}
     if statement.wording:
         told["wording"] = statement.wording
-    return Incoming("track", SOURCE, f"{customer}/{statement.id}", "consent_changed", told, customer=customer)
+    return Incoming("track", SOURCE, f"{link.customer}/{statement.id}/{channel}", "consent_changed", told, customer=link.customer)
 
 
 def _question(link: Link, status: int = 200) -> HTMLResponse:

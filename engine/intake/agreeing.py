@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from engine.core.consent import agreed
 from engine.core.facts import ConsentFact
@@ -17,7 +17,7 @@ from engine.core.incoming import Incoming
 from engine.core.policy import Policy
 from engine.core.wire import Json
 from engine.delivery.facts import consent_fact
-from engine.store import customers
+from engine.store import customers, events
 from engine.store.database import Connection
 
 CHANGED = "consent_changed"
@@ -38,9 +38,12 @@ async def until_confirmed(c: Connection, policy: Policy, batch: Sequence[Taken],
     told: dict[int, list[ConsentFact]] = {owner: [] for owner in asking}
     for r in await customers.consents(c, asking):
         told[r.customer_id].append(consent_fact(r))
+    known = await events.known(c, [(i.source, i.message_id) for o, i, _ in batch if o in told])
     found: list[Taken] = []
     for owner, incoming, why in batch:
-        if owner in told and not why and incoming.kind == "track" and state_of(incoming) is not None:
+        name = (incoming.source, incoming.message_id)
+        if owner in told and not why and name not in known and incoming.kind == "track" and state_of(incoming) is not None:
+            known.add(name)  # a repeat changes nothing
             incoming = _decided(policy, incoming, told[owner], now)
         found.append((owner, incoming, why))
     return found
@@ -75,13 +78,42 @@ def state_of(incoming: Incoming) -> Literal["granted", "withdrawn", "pending"] |
     return said if said in ("granted", "withdrawn", "pending") else None
 
 
-def unwanted(event: str, properties: Mapping[str, Json]) -> str:
-    """Why the address that this feedback is about must not be used again; "" where it may."""
+def statement(customer: int, incoming: Incoming, at: datetime, now: datetime) -> dict[str, Any] | None:
+    """The row of `store.customers.add_consents` that an event, said at `at`, leads to; None where it says nothing of consent."""
+    p, state = incoming.properties, state_of(incoming)
+    if state is None:
+        return None
+    return {
+        "customer_id": customer,
+        "channel": str(p.get("channel") or "*"),
+        "topic": p.get("topic") or None,
+        "state": state,
+        "source": p.get("source") or incoming.source,
+        "wording": p.get("wording"),
+        "at": at,
+        "until": p.get("until") if incoming.name == CHANGED else None,
+        "via": incoming.source,
+        "recorded_at": now,
+    }
+
+
+def suppression(customer: int, attributes: Mapping[str, Json], incoming: Incoming, at: datetime) -> dict[str, Any] | None:
+    """The row of `store.customers.suppress` that feedback leads to; None where the address may be used again."""
+    p = incoming.properties
+    channel = str(p.get("channel") or "")
+    reason = _unwanted(incoming.name, channel, p)
+    address = p.get("address") or attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
+    if not (reason and channel and address):
+        return None
+    return {"customer_id": customer, "channel": channel, "address": str(address), "reason": reason, "at": at}
+
+
+def _unwanted(event: str, channel: str, properties: Mapping[str, Json]) -> str:
     if event == "message_complained":
         return "complaint"
     if event == "message_bounced":
         return "hard_bounce" if properties.get("hard") else ""
-    if event == "message_replied":
+    if event == "message_replied" and channel != "email":
         said = " ".join(re.sub(r"[^\w\s]|_", " ", str(properties.get("text") or "")).lower().split())
         return "stop" if said in STOP_WORDS else ""
     return ""

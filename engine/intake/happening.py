@@ -23,7 +23,7 @@ from engine.core.wire import Json
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
 from engine.delivery.queueing import registration
-from engine.intake.agreeing import CHANGED, state_of, unwanted
+from engine.intake.agreeing import statement, suppression
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
@@ -103,30 +103,12 @@ class Happening:
     def _feedback(self, person: Person, incoming: Incoming, at: datetime) -> None:
         """Consent statements, and addresses that must not be used again."""
         p = incoming.properties
-        if (state := state_of(incoming)) is not None:
-            self.consents.append(
-                {
-                    "customer_id": person.id,
-                    "channel": str(p.get("channel") or "*"),
-                    "topic": p.get("topic") or None,
-                    "state": state,
-                    "source": p.get("source") or incoming.source,
-                    "wording": p.get("wording"),
-                    "at": at,
-                    "until": p.get("until") if incoming.name == CHANGED else None,
-                    "via": incoming.source,
-                    "recorded_at": self.now,
-                }
-            )
+        if (said := statement(person.id, incoming, at, self.now)) is not None:
+            self.consents.append(said)
         if incoming.name == "task_completed" and isinstance(p.get("task"), int) and 0 < p["task"] < 2**63:
             self.tasks_done.append((p["task"], person.id))
-        reason = unwanted(incoming.name, p)
-        channel = str(p.get("channel") or "")
-        address = p.get("address") or person.attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
-        if reason and channel and address:
-            self.suppressions.append(
-                {"customer_id": person.id, "channel": channel, "address": str(address), "reason": reason, "at": at}
-            )
+        if (unwanted := suppression(person.id, person.attributes, incoming, at)) is not None:
+            self.suppressions.append(unwanted)
 
     def _holds(self, person: Person, incoming: Incoming, event: Mapping[str, Any], at: datetime) -> None:
         """Holds that this event opens or closes. With a key, each opening needs its own closing."""

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest_asyncio
 
+from engine.app.deploying import deploy
+from engine.authoring.project import load_project
 from engine.delivery.links import Links
 from engine.insight.why import why
 from engine.store import planned
@@ -124,6 +126,21 @@ async def test_a_link_confirms_its_own_topic_or_without_one_all_of_the_channel(a
         assert [(t, s) for t, s, *_ in await states(api)][3:] == [("offers", "granted")]
         await http.post(await link(api, None), data=YES)
     assert [(t, s) for t, s, *_ in await states(api)][4:] == [("news", "granted"), (None, "granted")]
+
+
+async def test_every_channel_is_confirmed_by_a_link_only_where_no_other_wants_its_own(api: Api, tmp_path: Path) -> None:
+    """Who reads the e-mail speaks for the whole where e-mail alone wants it; else for e-mail."""
+    await agree(api, None, channel="*")
+    async with stranger(api) as http:
+        await http.post(await link(api, None), data=YES)
+        told = "select channel, state from consents order by id"
+        assert [("*", "pending"), ("*", "granted")] == [tuple(r) for r in await api.query(told)]
+        both = TWICE.replace("sms: {default: granted}", "sms: {default: none, double_opt_in: true}")
+        folder = write_project(tmp_path, {**FILES, "journeys/policy.yaml": both})
+        await deploy(api.core.database, load_project(folder, {"email", "sms"}), "test")
+        await agree(api, "news", channel="*")
+        await http.post(await link(api), data=YES)
+        assert [("*", "pending"), ("email", "granted")] == [tuple(r) for r in await api.query(told)][2:]
 
 
 async def test_a_link_that_went_to_another_address_confirms_nothing(api: Api) -> None:

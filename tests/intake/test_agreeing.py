@@ -94,6 +94,23 @@ async def test_every_statement_keeps_who_how_when_and_which_wording(door: Doorwa
     assert ("test", "test", "", None, "withdrawn") == (rows[1].via, rows[1].source, rows[1].wording, rows[1].until, rows[1].state)
 
 
+async def test_a_repeat_confirms_nothing(door: Doorway) -> None:
+    """An old confirmation that a source sends once more, together with a new wish, doesn't spare the new one its own."""
+    old = agrees(1, confirmed=True)
+    await door.accept(old, event("unsubscribed", "u", channel="email", topic="news"))
+    await door.accept(old, agrees(2), agrees(3))
+    assert ["granted", "withdrawn", "pending", "pending"] == [s for *_, s in await said(door)]
+    await door.accept(agrees(4, confirmed=True), agrees(4, confirmed=True), agrees(5))
+    assert ["granted", "granted"] == [s for *_, s in await said(door)][4:]
+
+
+async def test_a_word_in_a_letter_is_no_stop(door: Doorway) -> None:
+    """By e-mail people have a link: an answer is for people."""
+    await door.accept(Incoming("identify", "test", "i1", traits={"email": "a@example.com"}, identifiers={"user_id": "ada"}))
+    await door.accept(event("message_replied", 1, channel="email", text="stop"))
+    assert [] == await door.query("select 1 from suppressions")
+
+
 @pytest.mark.parametrize(
     ("text", "stops"),
     [
