@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from engine.api import collect, customers, describe, errors, health, journeys, unsubscribe
+from engine.api import collect, confirm, customers, describe, errors, health, journeys, unsubscribe
 from engine.api.reach import Reach
 
 _ABOUT = """Events and people in (Segment's shape), enrollments, and what is known of one customer.
@@ -22,7 +22,7 @@ def create_app(reach: Reach) -> FastAPI:
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
     )
-    for part in (collect, journeys, customers, unsubscribe, health):
+    for part in (collect, journeys, customers, unsubscribe, confirm, health):
         app.include_router(part.routes(reach))
     errors.install(app)
     describe.install(app)

@@ -6,6 +6,7 @@ ID is the source's own user id, the one of `identify`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -19,7 +20,7 @@ from engine.api.taking import patiently
 from engine.core.wire import Json
 from engine.insight.why import why as why_of
 from engine.settings.project import Role
-from engine.store import customers, profiles
+from engine.store import customers, profiles, refusals
 from engine.store.database import Connection, transaction
 
 READERS: tuple[Role, ...] = ("operator", "analyst", "privacy")
@@ -60,7 +61,8 @@ def routes(reach: Reach) -> APIRouter:
 
     @router.get("/{user_id:path}", summary="One customer", openapi_extra=described)
     async def customer(request: Request, user_id: str) -> JSONResponse:
-        """Attributes, identifiers, consents, suppressions, open holds, and the newest enrollments with where they stand."""
+        """Attributes, identifiers, consents, suppressions, open holds, the newest enrollments with where they stand, and the
+        newest entries that a limit on journeys refused."""
         reach.access.caller(request, *READERS)
         async with patiently(), transaction(reach.database) as c:
             return _json(await _profile(c, await _customer(c, user_id)))
@@ -84,11 +86,23 @@ async def _profile(c: Connection, customer: int) -> Json:
     return {
         **_plain(person),
         "identifiers": [_plain(r) for r in await profiles.identifiers(c, customer)],
-        "consents": [_plain(r) for r in await profiles.consents(c, customer)],
+        "consents": _consents(await profiles.consents(c, customer)),
         "suppressions": [_plain(r) for r in await profiles.suppressions(c, customer)],
         "holds": [_plain(r) for r in await profiles.holds(c, customer)],
         "enrollments": [_plain(r) for r in await profiles.enrollments(c, customer)],
+        "refusals": [_plain(r) for r in await refusals.of_customer(c, customer)],
     }
+
+
+def _consents(statements: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """The newest statement for each channel and topic, with the earlier ones under `history`, the latest first."""
+    found: list[dict[str, Any]] = []
+    for r in statements:
+        if found and (found[-1]["channel"], found[-1]["topic"]) == (r.channel, r.topic):
+            found[-1]["history"].append({k: v for k, v in _plain(r).items() if k not in ("channel", "topic")})
+        else:
+            found.append({**_plain(r), "history": []})
+    return found
 
 
 async def _add_decisions(c: Connection, page: list[dict[str, Any]]) -> None:

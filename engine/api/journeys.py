@@ -18,7 +18,7 @@ from engine.api.taking import patiently, take
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Entry, Plan
 from engine.settings.problems import nearest
-from engine.store import profiles
+from engine.store import profiles, refusals
 from engine.store.database import now, transaction
 
 
@@ -59,7 +59,7 @@ def routes(reach: Reach) -> APIRouter:
             journey=name,
         )
         accepted = (await take(reach, [incoming]))[0]
-        reason = None if accepted.enrollments else await _why_not(reach, accepted, plan, entry, key)
+        reason = None if accepted.enrollments else await _why_not(reach, incoming, accepted, plan, entry, key)
         return Enrolled(enrollments=list(accepted.enrollments), reason=reason)
 
     return router
@@ -94,7 +94,7 @@ def _key(body: Mapping[str, Any], entry: Entry, properties: dict[str, Any]) -> s
     return key
 
 
-async def _why_not(reach: Reach, accepted: Accepted, plan: Plan, entry: Entry, key: str) -> str:
+async def _why_not(reach: Reach, incoming: Incoming, accepted: Accepted, plan: Plan, entry: Entry, key: str) -> str:
     """In words, why a call enrolled nobody."""
     if accepted.quarantined:
         return f"the call was put aside: {accepted.quarantined}"
@@ -105,6 +105,10 @@ async def _why_not(reach: Reach, accepted: Accepted, plan: Plan, entry: Entry, k
         admits = deployment.admits(plan, await now(c))
         person = await profiles.person(c, accepted.customer)
         inside = await profiles.in_journey(c, accepted.customer, plan.journey, key)
+        refused = await refusals.of_message(c, accepted.customer, incoming.source, incoming.message_id)
+    for r in refused:
+        if r.journey == plan.journey:
+            return str(r.detail)
     if not admits:
         return (
             f"the journey takes nobody now (status {plan.status})"

@@ -29,7 +29,7 @@ FIELD, VALUE = "List-Unsubscribe", "One-Click"
 
 SOURCE = "unsubscribe"
 
-_FORM_LIMIT = 16 * 1024
+FORM_LIMIT = 16 * 1024
 _KINDS = {"email": "e-mails", "sms": "text messages", "push": "notifications"}
 
 
@@ -69,7 +69,7 @@ def routes(reach: Reach) -> APIRouter:
         try:
             if link is None or not await _known(reach, link):
                 return _unknown()
-            if not _one_click(await read_body(request, _FORM_LIMIT), request.headers.get("content-type", "")):
+            if not _one_click(await read_body(request, FORM_LIMIT), request.headers.get("content-type", "")):
                 return _question(link, status=400)
             await take(reach, [await _withdrawal(reach, link)])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:

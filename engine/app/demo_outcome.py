@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from engine.app.demo_mailbox import Letter, Mailbox
 from engine.app.demo_sample import Sample
+from engine.core.allowances import most
 from engine.core.caps import counts
 from engine.core.clock import calendar_window, zone
-from engine.core.limits import most
 from engine.core.policy import Cap, Policy
 from engine.core.stretches import quiet
 from engine.store import outcomes

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from engine.authoring import shape_policy as shape
 from engine.authoring.compile_calendar import Calendars
+from engine.authoring.compile_limits import compile_limits
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import BUILTIN, Tracking
 from engine.authoring.scopes import Names, customer_fields, event_fields
@@ -54,6 +55,7 @@ def compile_policy(
         senders=tuple(Sender(channel, values) for channel, values in written.senders.items()),
         holdout=_holdout(written.holdout, top / "holdout", known),
         jitter=written.jitter if written.jitter != Duration() else None,
+        limits=compile_limits(written.limits, top / "limits", journeys),
     )
 
 
@@ -214,6 +216,9 @@ def _quiet(written: shape.QuietHours, spot: Spot, known: _Known, names: Names) -
 
 def _consent(channel: str, written: shape.Consent, spot: Spot, known: _Known) -> ConsentRule:
     soft = None
+    if written.double_opt_in and written.default == "granted":
+        hint = "remove one: nobody has to confirm what is taken as given"
+        (spot / "double_opt_in").report("SJ420", "double_opt_in: and default: granted contradict each other", hint, key=True)
     if written.soft:
         known.event(written.soft.after, spot / "soft" / "after")
         known.each(written.soft.topics, spot / "soft" / "topics", "SJ203", "topic", known.topic_names)
@@ -225,4 +230,4 @@ def _holdout(written: shape.Holdout | None, spot: Spot, known: _Known) -> Holdou
     if not written:
         return None
     known.tiers(written.tiers, spot / "tiers")
-    return Holdout(written.name, written.share, written.tiers)
+    return Holdout(written.name, written.share, written.tiers, written.salt or "")

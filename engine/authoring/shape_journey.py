@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from engine.authoring.shape_steps import Steps
-from engine.authoring.shapes import Expression, Filled, Name, Offset, OneOrMore, Span, TimeOfDay, Value
+from engine.authoring.shapes import Expression, Filled, Id, Name, Offset, OneOrMore, Span, TimeOfDay, Value
 from engine.core.clock import parse_duration
-from engine.settings.shape import Shape, Share, YesNo, one_of
+from engine.settings.shape import FORM, MAP, TEXT, Shape, Share, YesNo, one_of
 
 
 def _again(text: str) -> str:
@@ -117,6 +117,13 @@ class Goal(Shape):
     exit: YesNo = False
 
 
+class Holdout(Shape):
+    """A holdout with a salt of its own: another salt, other people."""
+
+    share: Share
+    salt: Id
+
+
 class Journey(Shape):
     """One file under journeys/."""
 
@@ -128,7 +135,7 @@ class Journey(Shape):
     ends: Filled | None = None
     tier: Filled
     tags: tuple[Filled, ...] = ()
-    holdout: Share = 0.0
+    holdout: Annotated[Annotated[Share, TEXT] | Annotated[Holdout, MAP], FORM] = 0.0
     enter: Annotated[tuple[AnyEntry, ...], OneOrMore, Field(min_length=1)]
     exit: Annotated[tuple[ExitRule, ...], OneOrMore] = ()
     goal: Goal | None = None

@@ -52,24 +52,24 @@ class Counting(Shape):
     segments: tuple[Filled, ...] = ()
 
 
-Limit = Annotated[Whole, Field(ge=0)]
+Most = Annotated[Whole, Field(ge=0)]
 
 
 class SegmentLimit(Shape):
     """One of a cap's `limits`."""
 
     segment: Filled
-    limit: Limit
+    limit: Most
 
 
 class Cap(Counting):
     """At most so many messages; `limits` for members of a segment, `own_limit` for who chose one."""
 
-    limit: Limit
+    limit: Most
     per: Annotated[str, AfterValidator(_per)]
     limits: tuple[SegmentLimit, ...] = ()
     own_limit: Expression | None = None
-    own_up_to: Limit | None = None
+    own_up_to: Most | None = None
 
 
 class Gap(Counting):
@@ -114,10 +114,22 @@ class Consent(Shape):
     double_opt_in: YesNo = False
 
 
+class JourneyLimit(Shape):
+    """Of `journeys` (all without), highest first: at most `at_once` at the same time, or at most `entries` `per` day."""
+
+    name: Id
+    journeys: tuple[Name, ...] = ()
+    at_once: Annotated[Whole, Field(ge=1)] | None = None
+    when_full: Literal["bar", "displace"] | None = None
+    entries: Annotated[Whole, Field(ge=1)] | None = None
+    per: Literal["day", "week", "month"] | None = None
+
+
 class Holdout(Shape):
     name: Id
     share: Share
     tiers: Annotated[tuple[Filled, ...], Field(min_length=1)]
+    salt: Id | None = None
 
 
 def _topic(text: str) -> str:
@@ -143,3 +155,4 @@ class Policy(Shape):
     senders: dict[str, dict[str, Value]] = Field(default_factory=dict)
     holdout: Holdout | None = None
     jitter: Span | None = None
+    limits: tuple[JourneyLimit, ...] = ()

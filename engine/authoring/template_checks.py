@@ -26,6 +26,7 @@ GIVEN: Mapping[str, Type] = {
     "now": DATETIME,
     "sender": Type("object"),
     "unsubscribe_url": _TEXT_OR_NONE,
+    "confirm_url": _TEXT_OR_NONE,
     "postal_address": _TEXT_OR_NONE,
     "message": Type("object", fields=(("journey", TEXT), ("step", TEXT), ("topic", _TEXT_OR_NONE)), optional=False),
 }

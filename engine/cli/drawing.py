@@ -107,6 +107,9 @@ def draw_passage(passage: Passage, zone: ZoneInfo, *, short: bool = False) -> Re
         lines.append(
             Padding(Text("In the journey's holdout: counted, but sent nothing and given no tasks.", "yellow"), (0, 0, 0, 2))
         )
+    if passage.global_holdout:
+        held = f"In the holdout {passage.global_holdout}: counted, but sent nothing of the tiers that it names."
+        lines.append(Padding(Text(held, "yellow"), (0, 0, 0, 2)))
     day = ""
     for moment in passage.moments:
         today = when(moment.at, zone).rpartition(" ")[0]

@@ -206,9 +206,11 @@ def _show(what: str, user: str, told: Told | None, unknown: str) -> None:
     for journey, kind in told.moved:
         meant = {"exit": "left", "event": "was waited for in", "replan": "moved a wait in"}.get(kind, kind)
         out.print(f"  {meant} {journey}", markup=False)
+    for journey, detail in told.refused:
+        out.print(f"  didn't enter {journey}: {detail}", markup=False, soft_wrap=True)
     if told.entered or told.moved:
         out.print(f"  `sojourn why {user}` tells what becomes of it", style="dim", markup=False)
     elif unknown:
         out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
-    else:
+    elif not told.refused:
         out.print("  no journey was waiting for it", style="dim", markup=False)

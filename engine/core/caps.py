@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Literal
 
 from engine.core import clock
+from engine.core.allowances import Allowance, allowance
 from engine.core.case import Case
 from engine.core.clock import Duration
 from engine.core.facts import GateAnswer, Message, PlannedFact, SlotFact
 from engine.core.hours import goes_at
-from engine.core.limits import Allowance, allowance
 from engine.core.policy import Cap
 from engine.core.telling import tell_day, tell_moment
 

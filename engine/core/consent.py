@@ -27,22 +27,41 @@ def consent(case: Case, now: datetime) -> GateAnswer:
         return _given(case, told[0], about)
     breadths = {(s.channel, s.topic) for s in told}
     withdrawn = [w for b in breadths if (w := _withdrawal(_of(told, b), now))]
-    granted = [g for b in breadths if (g := _latest(_of(told, b))) and g.state == "granted" and _lasts(g, now)]
-    for statement in sorted(withdrawn, key=_order):
+    granted = [g for b in breadths if (g := _grant(_of(told, b), now))]
+    for statement in sorted(withdrawn, key=lambda s: (s.until is not None, _order(s))):
         whole = statement.channel == "*" or statement.topic is None
         if whole or not any(_order(g) > _order(statement) for g in granted):
-            scope = "every channel" if statement.channel == "*" else statement.channel
-            scope += "" if statement.topic is None else f" about {statement.topic}"
-            when = tell_moment(statement.at, case.zone)
-            return GateAnswer("consent", "drop", "withdrawn", f"Consent to {scope} was withdrawn on {when}.")
+            return _silent(case, statement)
     if granted:
         return _given(case, max(granted, key=_order), about)
     return _unsaid(case, told, about, now)
 
 
+def agreed(told: Iterable[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
+    """Whether the latest of these statements about exactly `channel` and `topic` is a consent that lasts."""
+    return _grant(_of(told, (channel, topic)), now) is not None
+
+
 def _given(case: Case, statement: ConsentFact, about: str) -> GateAnswer:
     when = tell_moment(statement.at, case.zone)
-    return GateAnswer("consent", "pass", "granted", f"Consent to {about} was given on {when}.")
+    return GateAnswer("consent", "pass", "granted", f"Consent to {about} was given on {when}{_how(statement)}.")
+
+
+def _silent(case: Case, statement: ConsentFact) -> GateAnswer:
+    scope = "every channel" if statement.channel == "*" else statement.channel
+    scope += "" if statement.topic is None else f" about {statement.topic}"
+    when = tell_moment(statement.at, case.zone)
+    if statement.until is not None:
+        end = tell_moment(statement.until, case.zone)
+        detail = f"The customer wants no messages on {scope} until {end}, as said on {when}{_how(statement)}."
+        return GateAnswer("consent", "drop", "snoozed", detail)
+    return GateAnswer("consent", "drop", "withdrawn", f"Consent to {scope} was withdrawn on {when}{_how(statement)}.")
+
+
+def _how(statement: ConsentFact) -> str:
+    how = [statement.source] if statement.source else []
+    how += [f"wording {statement.wording}"] if statement.wording else []
+    return f", {', '.join(how)}" if how else ""
 
 
 def _unsaid(case: Case, told: list[ConsentFact], about: str, now: datetime) -> GateAnswer:
@@ -55,7 +74,7 @@ def _unsaid(case: Case, told: list[ConsentFact], about: str, now: datetime) -> G
         return GateAnswer("consent", "pass", "soft", f"Soft opt-in to {about}: {rule.soft.after} on {when}.")
     if rule.default == "granted":
         return GateAnswer("consent", "pass", "default", f"Policy takes consent to {channel} as given.")
-    latest = _latest(told)
+    latest = _latest(s for s in told if s.state != "withdrawn")  # only snoozes that are over are left of those
     if latest and latest.state == "pending":
         return GateAnswer("consent", "drop", "pending", f"Consent to {about} awaits its confirmation.")
     if latest and latest.until is not None and not _lasts(latest, now):
@@ -81,6 +100,12 @@ def _lasts(statement: ConsentFact, now: datetime) -> bool:
 
 
 def _withdrawal(told: list[ConsentFact], now: datetime) -> ConsentFact | None:
-    # A grant lifts it as long as the grant lasts; one that only awaits its confirmation lifts nothing.
-    latest = _latest(s for s in told if s.state == "withdrawn" or (s.state == "granted" and _lasts(s, now)))
+    # A grant lifts it as long as the grant lasts; one that only awaits its confirmation lifts nothing. After a snooze,
+    # what was said before it holds again.
+    latest = _latest(s for s in told if s.state != "pending" and _lasts(s, now))
     return latest if latest and latest.state == "withdrawn" else None
+
+
+def _grant(told: list[ConsentFact], now: datetime) -> ConsentFact | None:
+    latest = _latest(s for s in told if s.state != "withdrawn" or _lasts(s, now))
+    return latest if latest and latest.state == "granted" and _lasts(latest, now) else None

@@ -15,7 +15,8 @@ from engine.core.plan import Window
 
 @dataclass(frozen=True, slots=True)
 class ConsentFact:
-    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel."""
+    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel. `until`: when it ends; a
+    withdrawal that ends is a snooze. `source`: how it was said, `wording`: the version of the text agreed to; "" unknown."""
 
     channel: str
     topic: str | None
@@ -24,6 +25,7 @@ class ConsentFact:
     source: str = ""
     until: datetime | None = None
     version: int = 0
+    wording: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,8 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled journey. `key` is the entry key property or None. `starts`/`ends` bound new entries (ISO text, aware)."""
+    """A compiled journey. `holdout` in [0, 1], divided under `holdout_salt`. `key` is the entry key property or None.
+    `starts`/`ends` bound new entries (ISO text, aware)."""
 
     journey: str
     tier: str
@@ -252,6 +253,7 @@ class Plan:
     ends: str | None = None
     format: int = FORMAT
     hash: str = field(default="", compare=False)
+    holdout_salt: str = ""
 
     def events(self) -> frozenset[str]:
         """Every event name that intake must look at for this plan."""
@@ -269,6 +271,8 @@ def plan_to_json(plan: Plan) -> Json:
     body = dump(plan)
     assert isinstance(body, dict)
     body.pop("hash")
+    if not plan.holdout_salt:  # a plan without one keeps the hash that it had before there were any
+        body.pop("holdout_salt")
     return body
 
 

@@ -109,7 +109,7 @@ class SoftOptIn:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRule:
-    """What a channel assumes where nobody said anything."""
+    """What a channel assumes where nobody said anything. `double_opt_in`: agreeing counts only once it is confirmed."""
 
     channel: str
     default: Literal["none", "granted"] = "none"
@@ -127,11 +127,25 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """A share of all customers that gets nothing of `tiers`."""
+    """A share of all customers that gets nothing of `tiers`. Another `salt` or `name` holds out other people."""
 
     name: str
     share: float
     tiers: tuple[str, ...]
+    salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyLimit:
+    """Of one customer: at most `at_once` enrollments at the same time over `journeys` (empty: all; highest first), or at most
+    `entries` in a calendar `per` of the customer's zone. `displaces`: where it is full, a higher journey ends a lower one."""
+
+    name: str
+    journeys: tuple[str, ...] = ()
+    at_once: int | None = None
+    entries: int | None = None
+    per: Literal["day", "week", "month"] = "day"
+    displaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,7 @@ class Policy:
     holdout: Holdout | None = None
     tags: tuple[str, ...] = ()
     jitter: Duration | None = None
+    limits: tuple[JourneyLimit, ...] = ()
 
     def tier(self, name: str) -> Tier:
         """The tier called `name`; KeyError if policy has none such."""
@@ -159,6 +174,10 @@ class Policy:
             if tier.name == name:
                 return tier
         raise KeyError(name)
+
+    def wants_confirmation(self, channel: str) -> bool:
+        """Whether agreeing to messages on `channel` ("*": on every channel) must be confirmed before it counts."""
+        return any(rule.double_opt_in and channel in (rule.channel, "*") for rule in self.consent)
 
     def rank(self, name: str) -> int:
         """0 for the highest tier; a tier that policy no longer has ranks last."""

@@ -127,7 +127,10 @@ class Delivery:
                     draft.done("next")
                     continue
                 draft.unsubscribe_url = self.links.unsubscribe(draft.customer, command.channel, op.topic)
-                draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url)
+                asked = ""
+                if deployment.asks(command.channel, op.template):
+                    asked = self.links.confirm(draft.customer, command.channel, op.topic, draft.address or "")
+                draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url, asked)
             except (RenderError, ExpressionError) as error:
                 draft.broken = str(error)
         return drafts

@@ -20,6 +20,7 @@ from engine.authoring.templates import template_from_json
 from engine.authoring.types import Type
 from engine.core.clock import is_zone
 from engine.core.incoming import Incoming
+from engine.core.limits import in_order
 from engine.core.plan import Plan, Send, plan_from_json, plan_to_json
 from engine.core.policy import Policy, policy_from_json
 from engine.core.wire import Json, canonical, load
@@ -30,6 +31,10 @@ from engine.store.database import Connection, fetch
 
 KEY_LIMIT = 500
 """Characters of a value that tells enrollments, holds or addresses apart: such values are indexed."""
+
+
+CONFIRM_URL = "confirm_url"
+"""What templates call the link by which a customer confirms a consent."""
 
 
 class NothingDeployed(Exception):
@@ -69,6 +74,8 @@ class Deployment:
     cap_needs: Needs | None = field(init=False)
     cap_events: frozenset[str] = field(init=False)
     _hours_read: frozenset[str] = frozenset()
+    _order: dict[str, int] = field(default_factory=dict)
+    _asks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cap_needs = self._cap_needs()
@@ -82,6 +89,9 @@ class Deployment:
                 name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
                 if name and plan not in self._entries.setdefault(name, []):
                     self._entries[name].append(plan)
+        if self.policy.limits:
+            ordered = in_order(self.policy, [(p.journey, p.tier) for p in self.plans.values()])
+            self._order = {journey: i for i, journey in enumerate(ordered)}
 
     def expression(self, source: str) -> Expression:
         """The compiled condition (cached by its text)."""
@@ -92,10 +102,11 @@ class Deployment:
         return compile_value(written).evaluate(context)
 
     def entries_for(self, events: Iterable[str], journeys: Iterable[str]) -> list[Plan]:
-        """The plans that one of these events, or an enroll call for one of these journeys, can open; by name."""
+        """The plans that one of these events, or an enroll call for one of these journeys, can open; by name, and where policy
+        limits journeys, those that go first before the others."""
         names = [*events, *(f"api:{j}" for j in journeys)]
         found = {p.journey: p for n in names for p in self._entries.get(n, ())}
-        return [found[j] for j in sorted(found)]
+        return [found[j] for j in sorted(found, key=lambda j: (self._order.get(j, 0), j))]
 
     def admits(self, plan: Plan, at: datetime) -> bool:
         """Whether the journey takes new people at `at`."""
@@ -169,7 +180,15 @@ class Deployment:
         except ExpressionError:  # quiet hours that cannot be evaluated do not send
             return True
 
-    def render(self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str) -> Content:
+    def asks(self, channel: str, template: str) -> bool:
+        """Whether the template has a link to confirm a consent."""
+        if (channel, template) not in self._asks:
+            self._asks[(channel, template)] = CONFIRM_URL in self.templates.get((channel, template), "")
+        return self._asks[(channel, template)]
+
+    def render(
+        self, channel: str, op: Send, plan: Plan, context: Context, unsubscribe_url: str, confirm_url: str = ""
+    ) -> Content:
         """The message's content. Raises RenderError."""
         given = self.values(op.values, context) if op.values else {}
         sender = self.sender(channel)
@@ -182,6 +201,7 @@ class Deployment:
             "now": context.now,
             "sender": sender,
             "unsubscribe_url": unsubscribe_url,
+            CONFIRM_URL: confirm_url,
             "postal_address": sender.get("postal_address", ""),
             "message": {"journey": plan.journey, "step": op.step, "topic": op.topic},
         }

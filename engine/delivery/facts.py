@@ -11,11 +11,11 @@ from typing import Any
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
 from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
+from engine.core.holdouts import by_policy
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
 from engine.core.queue import moments
 from engine.core.wire import load as load_json
-from engine.core.wire import share
 from engine.delivery.draft import Draft
 from engine.store import customers, ledger, planned
 from engine.store.database import Connection
@@ -186,7 +186,7 @@ async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: dateti
                 registered[r.customer_id][r.enrollment_id] = dict(r._mapping)
     consents: dict[int, list[ConsentFact]] = defaultdict(list)
     for r in await customers.consents(c, ids):
-        consents[r.customer_id].append(ConsentFact(r.channel, r.topic, r.state, r.at, r.source, r.until, r.id))
+        consents[r.customer_id].append(consent_fact(r))
     holds: dict[int, list[HoldFact]] = defaultdict(list)
     if policy.holds:
         for r in await customers.holds(c, ids, oldest):
@@ -201,6 +201,11 @@ async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: dateti
         slots=slots,
         registered=registered,
     )
+
+
+def consent_fact(r: Any) -> ConsentFact:
+    """From a row of `store.customers.consents`."""
+    return ConsentFact(r.channel, r.topic, r.state, r.at, r.source, r.until, r.id, r.wording)
 
 
 def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime) -> Facts:
@@ -231,5 +236,4 @@ def holdout(policy: Policy, draft: Draft, of_journey: bool) -> str | None:
 
 def held_out(policy: Policy, customer: int, tier: str) -> bool:
     """Whether policy's global holdout keeps messages of `tier` from this customer."""
-    whole = policy.holdout
-    return whole is not None and tier in whole.tiers and share(f"holdout/{whole.name}", str(customer)) < whole.share
+    return policy.holdout is not None and tier in policy.holdout.tiers and by_policy(policy, customer) is not None

@@ -35,6 +35,15 @@ class Links:
         """The one-click unsubscribe link (RFC 8058) for a customer, channel and topic (None: the whole channel)."""
         return f"{self.base}/u/{self.sign([customer, channel, topic])}"
 
+    def confirm(self, customer: int, channel: str, topic: str | None, address: str) -> str:
+        """The link by which a customer confirms what they agreed to on `channel` about `topic` (None: about anything), sent to
+        `address`: it proves that who reads there agrees, so it counts only while that is the customer's address."""
+        return f"{self.base}/c/{self.sign([customer, channel, topic, self._mark(max(self.keys), address)])}"
+
+    def sent_to(self, mark: str, address: str) -> bool:
+        """Whether a link of `confirm` with this mark went to `address`."""
+        return any(hmac.compare_digest(self._mark(key, address), mark) for key in self.keys)
+
     def sign(self, body: list[int | str | None]) -> str:
         """An opaque token for `body`."""
         key = max(self.keys)
@@ -57,6 +66,9 @@ class Links:
         if not isinstance(body, list):
             raise BadLink("this link is not one of ours")
         return body
+
+    def _mark(self, key: int, address: str) -> str:
+        return self._mac(key, b"address/" + address.encode())
 
     def _mac(self, key: int, data: bytes) -> str:
         return base64.urlsafe_b64encode(hmac.digest(self.keys[key], data, hashlib.sha256)[:16]).rstrip(b"=").decode()

@@ -5,7 +5,7 @@ Looks at the deployed plans with today's knowledge of the customer. Where that w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from engine.delivery.deployment import Deployment
 from engine.delivery.people import People
 from engine.insight.story import Absence
 from engine.settings.problems import nearest
-from engine.store import history
+from engine.store import history, refusals
 from engine.store.database import Connection
 
 
@@ -46,11 +46,12 @@ async def absences(
     people = await People.load(c, deployment, [person.id], deployment.needs(*plans), now)
     names = sorted({n for p in plans for e in p.entries if (n := _name(e)) is not None})
     came = await history.entry_events(c, person.id, names)
+    refused = await refusals.of_events(c, person.id, [e.id for e in came])
     deployed = await history.first_deployed(c, [p.journey for p in plans])
     found = []
     for plan in plans:
         mine = [r for r in passages if r.journey == plan.journey]
-        asked = _Asked(deployment, people, person, plan, mine, came, deployed.get(plan.journey), zone)
+        asked = _Asked(deployment, people, person, plan, mine, came, refused, deployed.get(plan.journey), zone)
         answer = asked.answer()
         if answer is not None:
             found.append(answer)
@@ -63,7 +64,8 @@ def _name(entry: Entry) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One journey, one customer. `came`: the customer's events that any entry names, newest first."""
+    """One journey, one customer. `came`: the customer's events that any entry names, newest first. `refused`: (event, journey) →
+    which limit said no."""
 
     deployment: Deployment
     people: People
@@ -71,6 +73,7 @@ class _Asked:
     plan: Plan
     mine: Sequence[Any]
     came: Sequence[Any]
+    refused: Mapping[tuple[int, str], Any]
     deployed: datetime | None
     zone: ZoneInfo
 
@@ -102,9 +105,12 @@ class _Asked:
 
     def _of_event(self, event: Any) -> Absence:
         """Why this event didn't open the journey: the answer of the entry that came nearest to it."""
-        answers = [self._of_entry(e, event) for e in self.plan.entries if _name(e) == event.name]
-        order = ("active", "again", "before_deploy", "unknown", "not_live", "no_key", "condition", "where")
-        reason, detail = min(answers, key=lambda a: order.index(a[0]))
+        if (said := self.refused.get((event.id, self.plan.journey))) is not None:
+            reason, detail = "limit", said.detail
+        else:
+            answers = [self._of_entry(e, event) for e in self.plan.entries if _name(e) == event.name]
+            order = ("active", "again", "before_deploy", "unknown", "not_live", "no_key", "condition", "where")
+            reason, detail = min(answers, key=lambda a: order.index(a[0]))
         name = "The API's call" if event.name == "$enroll" else event.name
         return self._no(reason, f"{name} came on {tell_moment(event.occurred_at, self.zone)}, but {detail}", event.occurred_at)
 

@@ -75,7 +75,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One enrollment. `moments` in order of time. `now`: a sentence that says where it stands."""
+    """One enrollment. `holdout`: in the journey's own. `global_holdout`: the name of policy's, where the customer was in it on
+    entering. `moments` in order of time. `now`: a sentence that says where it stands."""
 
     enrollment: int
     journey: str
@@ -89,12 +90,13 @@ class Passage:
     wake_at: datetime | None
     now: str
     moments: tuple[Moment, ...]
+    global_holdout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
     """Why the customer didn't enter a journey (again). reason: no_journey, not_live, no_event, before_deploy, where, condition,
-    no_key, active, again, api, erased or unknown. `at`: of the event looked at."""
+    no_key, active, again, limit, api, erased or unknown. `at`: of the event looked at."""
 
     journey: str
     reason: str

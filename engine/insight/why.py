@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.core.clock import zone as zone_named
+from engine.core.limits import DISPLACED
 from engine.core.plan import Plan
 from engine.core.telling import tell_moment
 from engine.delivery.deployment import Deployment, Deployments, NothingDeployed
@@ -100,6 +101,7 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         status=r.status,
         reason=r.reason,
         holdout=r.holdout,
+        global_holdout=r.global_holdout,
         entered_at=r.entered_at,
         ended_at=r.ended_at,
         step=r.step,
@@ -149,7 +151,9 @@ def _input(i: Any, plan: Plan) -> Moment:
         text, kind = f"Entered by {_event(i)}.", "entered"
     elif i.kind == "exit":
         by = {"goal": f"Left: {what} reached the goal.", "restarted": f"Left: {what} began it anew."}
-        text, kind = by.get(i.reason, f"Left: {_event(i)} came."), "exit"
+        higher = i.reason.removeprefix(DISPLACED) if i.reason.startswith(DISPLACED) else ""
+        by[i.reason] = f"Left: {higher} began, which stands above it in a limit." if higher else by.get(i.reason, "")
+        text, kind = by[i.reason] or f"Left: {_event(i)} came.", "exit"
     else:
         kind = i.kind
         text = {

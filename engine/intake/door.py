@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -23,14 +23,18 @@ from engine.core.wire import Json
 from engine.delivery.deployment import Deployment, Deployments
 from engine.delivery.people import People
 from engine.delivery.queueing import requeue
+from engine.intake.agreeing import until_confirmed
 from engine.intake.happening import GOAL_REACHED, Happening, claim
 from engine.intake.person import Hold, Inside, Person
-from engine.store import customers, enrollments, events, planned, tasks
+from engine.store import customers, enrollments, events, planned, refusals, tasks
 from engine.store import relay as relay_store
 from engine.store.database import Connection, Database, collided, now, run, transaction
 
 BATCH = 500
 """Incomings per transaction at the most; longer batches take several, in order."""
+
+COUNTED = {"day": timedelta(days=2), "week": timedelta(days=9), "month": timedelta(days=33)}
+"""How far back from an event the calendar period may begin whose entries a limit counts, in any zone."""
 
 COLLISIONS = 5
 """How often a transaction is tried that collides with another."""
@@ -72,6 +76,7 @@ class Intake:
         refused = [(i, why) for i, (_, why) in zip(batch, checked, strict=True) if why]
         await events.quarantine(c, [_quarantined(i, why, moment) for i, why in refused])
         taken = [(owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)]
+        taken = await until_confirmed(c, deployment.policy, taken, moment)
         stored = await events.insert(c, _event_rows(taken, moment))
         happening = await self._open(c, deployment, locked, [(o, i) for o, i, why in taken if not why], stored, moment)
         answers = []
@@ -125,6 +130,10 @@ class Intake:
         happening = Happening(
             deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED)
         )
+        if candidates and (limits := [one for one in deployment.policy.limits if one.entries is not None]):
+            since = min(i.occurred_at or moment for _, i in fresh) - max(COUNTED[one.per] for one in limits)
+            for r in await enrollments.entered(c, sorted({o for o, _, _ in candidates}), since):
+                happening.entered.setdefault(r.customer_id, []).append((r.journey, r.entered_at))
         claims = _claims(happening, entries, fresh)
         for r in await enrollments.shared(c, claims) if claims else ():
             happening.shared[(r.journey, r.once, r.key)] = (r.entered_at, r.live)
@@ -235,6 +244,7 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     await tasks.complete(c, h.tasks_done, moment)
     await enrollments.end(c, h.ends, close_tasks=True)
     await enrollments.insert(c, h.begun)
+    await refusals.add(c, h.refused)
     await planned.register(c, list(h.planned.values()))
     await enrollments.append_inputs(c, h.inputs)
     await customers.open_holds(c, [hold.row(p.id) for p in h.people.values() for hold in p.holds if hold.id is None])

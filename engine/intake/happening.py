@@ -6,7 +6,7 @@ and inputs", "Enrollments", "Holds", "Consent".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,12 +15,15 @@ from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Begin, State
+from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import CHAIN_LIMIT, Incoming
+from engine.core.limits import DISPLACED, Admission, Present, admit
 from engine.core.plan import Entry, Plan
-from engine.core.wire import Json, share
+from engine.core.wire import Json
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
 from engine.delivery.queueing import registration
+from engine.intake.agreeing import statement, suppression
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
 from engine.store.customers import LANES
@@ -30,7 +33,8 @@ GOAL_REACHED = "goal_reached"
 
 @dataclass(slots=True)
 class Happening:
-    """One batch. The lists at the end are what `door` writes; `consequences` are events of our own that it takes in next."""
+    """One batch. `entered`: what limits on entries count, by customer. The lists are what `door` writes;
+    `consequences` are events of our own that it takes in next."""
 
     deployment: Deployment
     plans: dict[str, Plan]
@@ -51,6 +55,8 @@ class Happening:
     tasks_done: list[tuple[int, int]] = field(default_factory=list)
     consequences: list[Incoming] = field(default_factory=list)
     recounted: set[int] = field(default_factory=set)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    entered: dict[int, list[tuple[str, datetime]]] = field(default_factory=dict)
     last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
     shared: dict[tuple[str, str, str], tuple[datetime, int | None]] = field(default_factory=dict)
 
@@ -106,31 +112,12 @@ class Happening:
     def _feedback(self, person: Person, incoming: Incoming, at: datetime) -> None:
         """Consent statements, and addresses that must not be used again."""
         p = incoming.properties
-        if incoming.name in ("consent_changed", "unsubscribed"):
-            state = "withdrawn" if incoming.name == "unsubscribed" else str(p.get("state") or "")
-            if state in ("granted", "withdrawn", "pending"):
-                self.consents.append(
-                    {
-                        "customer_id": person.id,
-                        "channel": str(p.get("channel") or "*"),
-                        "topic": p.get("topic"),
-                        "state": state,
-                        "source": p.get("source") or incoming.source,
-                        "wording": p.get("wording"),
-                        "at": at,
-                        "until": p.get("until"),
-                    }
-                )
+        if (said := statement(person.id, incoming, at, self.now)) is not None:
+            self.consents.append(said)
         if incoming.name == "task_completed" and isinstance(p.get("task"), int) and 0 < p["task"] < 2**63:
             self.tasks_done.append((p["task"], person.id))
-        hard = incoming.name == "message_complained" or (incoming.name == "message_bounced" and bool(p.get("hard")))
-        channel = str(p.get("channel") or "")
-        address = p.get("address") or person.attributes.get({"email": "email", "sms": "phone"}.get(channel, channel))
-        if hard and channel and address:
-            reason = "complaint" if incoming.name == "message_complained" else "hard_bounce"
-            self.suppressions.append(
-                {"customer_id": person.id, "channel": channel, "address": str(address), "reason": reason, "at": at}
-            )
+        if (unwanted := suppression(person.id, person.attributes, incoming, at)) is not None:
+            self.suppressions.append(unwanted)
 
     def _holds(self, person: Person, incoming: Incoming, event: Mapping[str, Any], at: datetime) -> None:
         """Holds that this event opens or closes. With a key, each opening needs its own closing."""
@@ -287,9 +274,25 @@ class Happening:
                 return None
             if entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone_named(zone)):
                 return None
-        if live and entry.while_active == "restart":
-            for inside in live:
-                self.leave(person, inside, "restarted", event_id)
+        anew = live if entry.while_active == "restart" else []
+        admission = self._admit(person, plan, at, zone, anew)
+        if admission.rule:
+            self.refused.append(
+                {
+                    "customer_id": person.id,
+                    "journey": plan.journey,
+                    "key": key,
+                    "event_id": event_id,
+                    "at": at,
+                    "rule": admission.rule,
+                    "detail": admission.detail,
+                }
+            )
+            return None
+        for inside in anew:
+            self.leave(person, inside, "restarted", event_id)
+        for inside in [i for i in person.enrollments if i.id in admission.leaving]:
+            self.leave(person, inside, f"{DISPLACED}{plan.journey}", event_id)
         number = number + 1 if live and entry.while_active == "parallel" else max(number, 0)
         enrollment = next(self.ids)
         within = plan.goal.within if plan.goal else None
@@ -300,7 +303,8 @@ class Happening:
             "plan": plan.hash,
             "key": key,
             "number": number,
-            "holdout": plan.holdout > 0 and share(f"journey/{plan.journey}", str(person.id)) < plan.holdout,
+            "holdout": by_journey(plan, person.id),
+            "global_holdout": by_policy(self.deployment.policy, person.id),
             "depth": incoming.depth,
             "entry_event": event_id,
             "entered_at": at,
@@ -312,6 +316,7 @@ class Happening:
         if planned is not None:
             self.planned[enrollment] = planned
         self.begun.append(row)
+        self.entered.setdefault(person.id, []).append((plan.journey, at))
         self.last[slot] = (at, number)
         if once is not None:
             self.shared[(plan.journey, once, key)] = (at, person.id)
@@ -323,6 +328,14 @@ class Happening:
             if rule.while_in == plan.journey:
                 person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone_named(zone)), enrollment))
         return enrollment
+
+    def _admit(self, person: Person, plan: Plan, at: datetime, zone: str, anew: Sequence[Inside]) -> Admission:
+        """What policy's limits say of one more enrollment of this person; `anew` end in any case for it."""
+        limits = self.deployment.policy.limits
+        if not limits:
+            return Admission()
+        inside = [Present(i.id, i.journey, i.entered_at) for i in person.enrollments if i.status != "ended" and i not in anew]
+        return admit(limits, plan.journey, inside, self.entered.get(person.id, ()), at, zone_named(zone))
 
     def _context(self, person: Person, inside: Inside | None, event: Mapping[str, Any], at: datetime) -> Context:
         return Context(

@@ -88,14 +88,15 @@ async def write_attributes(c: Connection, changed: dict[int, dict[str, Any]]) ->
 
 
 async def add_consents(c: Connection, statements: Sequence[dict[str, Any]]) -> None:
-    """Consent statements: customer_id, channel, topic, state, source, wording, at, until."""
+    """Consent statements, which nobody changes afterwards: customer_id, channel, topic, state, source, wording, at, until, via
+    (the source of the event that told us), recorded_at."""
     if statements:
         await run(
             c,
-            "insert into consents (customer_id, channel, topic, state, source, wording, at, until) "
-            "select customer_id, channel, topic, state, coalesce(source, ''), coalesce(wording, ''), at, until "
+            "insert into consents (customer_id, channel, topic, state, source, wording, at, until, via, recorded_at) "
+            "select customer_id, channel, topic, state, coalesce(source, ''), coalesce(wording, ''), at, until, via, recorded_at "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, channel text, topic text, state text, "
-            "source text, wording text, at timestamptz, until timestamptz)",
+            "source text, wording text, at timestamptz, until timestamptz, via text, recorded_at timestamptz)",
             rows=rows(statements),
         )
 
@@ -104,7 +105,7 @@ async def consents(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Every statement of these customers, oldest first; its id is its version."""
     return await fetch(
         c,
-        "select id, customer_id, channel, topic, state, source, at, until from consents "
+        "select id, customer_id, channel, topic, state, source, wording, at, until from consents "
         "where customer_id = any(cast(:ids as bigint[])) order by at, id",
         ids=list(ids),
     )

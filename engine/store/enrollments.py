@@ -6,6 +6,7 @@ Callers hold the lock of the customers concerned (`customers.lock`), which is wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -54,6 +55,17 @@ async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> 
     return {(r.customer_id, r.journey, r.key): r for r in found}
 
 
+async def entered(c: Connection, ids: Sequence[int], since: datetime) -> list[Row[Any]]:
+    """Every entry of these customers at `since` or later, whatever became of it: customer_id, journey, entered_at."""
+    return await fetch(
+        c,
+        "select customer_id, journey, entered_at from enrollments "
+        "where customer_id = any(cast(:ids as bigint[])) and entered_at >= :since",
+        ids=list(ids),
+        since=since,
+    )
+
+
 async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
     """Who is or was in a journey for a `once_per` value: journey, once, key, last `entered_at`, `live` (a customer inside,
     else None).
@@ -77,7 +89,8 @@ async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[A
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
-    depth, entry_event, entered_at, goal_until, lane, once (what only one person may be in for); `ended_at` and `reason` where
+    global_holdout (its name, where the customer is in it), depth, entry_event, entered_at, goal_until, lane, once (what only one
+    person may be in for); `ended_at` and `reason` where
     one batch began and ended it."""
     if items:
         await run(
@@ -85,12 +98,13 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             """with r as (
                 select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text,
                     plan text, key text, number integer, holdout boolean, depth smallint, entry_event bigint,
-                    entered_at timestamptz, goal_until timestamptz, lane smallint, once text, ended_at timestamptz, reason text)
+                    entered_at timestamptz, goal_until timestamptz, lane smallint, once text, ended_at timestamptz, reason text,
+                    global_holdout text)
             ), e as (
                 insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event,
-                    entered_at, goal_until, once, status, ended_at, reason)
+                    entered_at, goal_until, once, global_holdout, status, ended_at, reason)
                 select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until, once,
-                    case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
+                    global_holdout, case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
             )
             insert into inputs (enrollment_id, seq, lane, kind, at, event_id)
             select id, 1, lane, 'begin', entered_at, entry_event from r order by id""",

@@ -10,6 +10,18 @@ from sqlalchemy.engine import Row
 from engine.store.database import Connection, fetch, rows, run
 
 
+async def known(c: Connection, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of these (source, message id) that are stored already."""
+    found = await fetch(
+        c,
+        "select v.source, v.message_id from events v join unnest(cast(:sources as text[]), cast(:ids as text[])) "
+        "as w(source, message_id) using (source, message_id)",
+        sources=[s for s, _ in names],
+        ids=[i for _, i in names],
+    )
+    return {(r.source, r.message_id) for r in found}
+
+
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> dict[tuple[str, str], int]:
     """Store events (source, message_id, customer_id, name, properties, depth, occurred_at, accepted_at); (source,
     message_id) → id of

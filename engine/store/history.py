@@ -52,7 +52,8 @@ async def passages(c: Connection, customer: int, journey: str | None) -> list[Ro
     """The customer's enrollments (in one journey, or all), oldest first, each with the event that it began with."""
     return await fetch(
         c,
-        "select e.id, e.journey, e.plan, e.key, e.number, e.status, e.reason, e.holdout, e.entered_at, e.ended_at, e.step, "
+        "select e.id, e.journey, e.plan, e.key, e.number, e.status, e.reason, e.holdout, e.global_holdout, e.entered_at, "
+        "e.ended_at, e.step, "
         "e.wake_at, e.goal_at, e.goal_value, e.cohort_id, e.entry_event, v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event where e.customer_id = :id "
         "and (cast(:journey as text) is null or e.journey = :journey) order by e.entered_at, e.id",
@@ -176,18 +177,20 @@ async def message_counts(c: Connection) -> list[Row[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one message of a source led to. `entered`: (journey, enrollment) · `moved`: (journey, kind of input) · `quarantined`:
-    why it was kept aside."""
+    """What one message of a source led to. `entered`: (journey, enrollment) · `moved`: (journey, kind of input) · `refused`:
+    (journey, how a limit on journeys kept the customer out) · `quarantined`: why it was kept aside."""
 
     entered: tuple[tuple[str, int], ...] = ()
     moved: tuple[tuple[str, str], ...] = ()
     quarantined: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
         return {
             "entered": [{"journey": j, "enrollment": i} for j, i in self.entered],
             "moved": [{"journey": j, "by": k} for j, k in self.moved],
+            "refused": [{"journey": j, "detail": d} for j, d in self.refused],
             "quarantined": self.quarantined,
         }
 
@@ -198,11 +201,14 @@ async def told(c: Connection, message_id: str) -> Told:
         c,
         "select e.journey, e.id, i.kind, null as reason from events v join inputs i on i.event_id = v.id "
         "join enrollments e on e.id = i.enrollment_id where v.message_id = :id union all "
+        "select r.journey, null, 'refused', r.detail from events v join refusals r on r.event_id = v.id "
+        "where v.message_id = :id union all "
         "select null, null, 'quarantined', reason from quarantine where body->>'message_id' = :id order by 2, 3",
         id=message_id,
     )
     return Told(
         entered=tuple((r.journey, r.id) for r in found if r.kind == "begin"),
-        moved=tuple((r.journey, r.kind) for r in found if r.kind not in ("begin", "quarantined")),
+        moved=tuple((r.journey, r.kind) for r in found if r.kind not in ("begin", "quarantined", "refused")),
+        refused=tuple((r.journey, r.reason) for r in found if r.kind == "refused"),
         quarantined=next((r.reason for r in found if r.kind == "quarantined"), ""),
     )

@@ -33,13 +33,30 @@ async def identifiers(c: Connection, customer: int, limit: int = 100) -> list[Ro
     )
 
 
-async def consents(c: Connection, customer: int) -> list[Row[Any]]:
-    """The newest statement for each channel and topic: id, channel, topic, state, source, wording, at, until."""
+async def consents(c: Connection, customer: int, limit: int = 50) -> list[Row[Any]]:
+    """The newest statements for each channel and topic, at most `limit` of each, the latest first: id, channel, topic, state,
+    source, wording, at, until, via, recorded_at."""
     return await fetch(
         c,
-        "select distinct on (channel, topic) id, channel, topic, state, source, wording, at, until from consents "
-        "where customer_id = :id order by channel, topic, at desc, id desc",
+        "select id, channel, topic, state, source, wording, at, until, via, recorded_at from (select *, row_number() over "
+        "(partition by channel, topic order by at desc, id desc) as nth from consents where customer_id = :id) as s "
+        "where nth <= :limit order by channel, topic nulls first, nth",
         id=customer,
+        limit=limit,
+    )
+
+
+async def awaiting(c: Connection, customer: int, channel: str, topic: str | None) -> list[Row[Any]]:
+    """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
+    they are about): id, channel, topic, wording."""
+    return await fetch(
+        c,
+        "select id, channel, topic, wording from (select distinct on (channel, topic) id, channel, topic, state, wording "
+        "from consents where customer_id = :id and channel in (:channel, '*') order by channel, topic, at desc, id desc) as s "
+        "where state = 'pending' and (cast(:topic as text) is null or topic = :topic) order by id",
+        id=customer,
+        channel=channel,
+        topic=topic,
     )
 
 
@@ -74,11 +91,11 @@ async def holds(c: Connection, customer: int) -> list[Row[Any]]:
 
 
 async def enrollments(c: Connection, customer: int, limit: int = 100) -> list[Row[Any]]:
-    """The newest enrollments: id, journey, plan, key, number, status, reason, step, wake_at, holdout, entered_at, ended_at,
-    goal_at, goal_value."""
+    """The newest enrollments: id, journey, plan, key, number, status, reason, step, wake_at, holdout, global_holdout, entered_at,
+    ended_at, goal_at, goal_value."""
     return await fetch(
         c,
-        "select id, journey, plan, key, number, status, reason, step, wake_at, holdout, entered_at, ended_at, "
+        "select id, journey, plan, key, number, status, reason, step, wake_at, holdout, global_holdout, entered_at, ended_at, "
         "goal_at, goal_value from enrollments where customer_id = :id order by id desc limit :limit",
         id=customer,
         limit=limit,

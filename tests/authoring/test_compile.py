@@ -188,7 +188,7 @@ quiet_hours: [{from: 21:00, to: "08:00", channels: [sms], if: customer.plan == "
 consent: {email: {soft: {after: order_completed, topics: [news]}, double_opt_in: true}}
 topics: [news]
 senders: {sms: {from: 00118}}
-holdout: {name: global, share: 2%, tiers: [lifecycle]}
+holdout: {name: global, share: 2%, tiers: [lifecycle], salt: a1}
 """
     found = compiled(policy=policy).policy
     assert (Cap("day", 1, "day"), Cap("roll", 3, "rolling", Duration(days=7), ("lifecycle",), ("sms",))) == found.caps

@@ -136,6 +136,7 @@ def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, un
         ("policy", "tiers: [{name: lifecycle}]\nholds: [{pause: [lifecycle], at_most: 1d}]\n", "SJ420"),
         ("policy", "tiers: [{name: lifecycle}]\nholds: [{while_in: nowhere, pause: [lifecycle], at_most: 1d}]\n", "SJ206"),
         ("policy", "tiers: [{name: lifecycle}]\ntimezone: Europe/Roma\n", "SJ112"),
+        ("policy", "tiers: [{name: lifecycle}]\nconsent: {email: {default: granted, double_opt_in: true}}\n", "SJ420"),
         ("tests/j", "- {test: a, journey: jj}\n", "SJ206"),
         ("tests/j", "- {test: a, journey: j, expect: [{at: now}]}\n", "SJ112"),
         ("tests/j", "- {test: a, journey: j, expct: []}\n", "SJ110"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -51,6 +52,18 @@ LASTING = NOON + timedelta(seconds=1)
         ([said(9, "email", "offers", "granted", OVER)], ("drop", "ended")),
         ([said(9, "email", "offers", "granted", LASTING)], ("pass", "granted")),
         ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "granted", OVER)], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "withdrawn", LASTING)], ("drop", "snoozed")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "withdrawn", OVER)], ("pass", "granted")),
+        ([said(9, "email", "offers", "granted"), said(8, "*", None, "withdrawn", LASTING)], ("drop", "snoozed")),
+        ([said(9, "*", None, "withdrawn", LASTING), said(8, "email", "offers", "granted")], ("drop", "snoozed")),
+        ([said(9, "email", "offers", "withdrawn", LASTING), said(8, "email", "offers", "granted")], ("pass", "granted")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "withdrawn", LASTING)], ("drop", "snoozed")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "withdrawn", OVER)], ("drop", "withdrawn")),
+        ([said(9, "email", None, "withdrawn"), said(8, "email", "offers", "withdrawn", LASTING)], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "withdrawn", LASTING), said(8, "email", None, "withdrawn")], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "withdrawn", OVER)], ("drop", "none")),
+        ([said(9, "email", "offers", "pending"), said(8, "email", "offers", "withdrawn", OVER)], ("drop", "pending")),
+        ([said(9, "sms", None, "withdrawn", LASTING), said(8, "email", "offers", "granted")], ("pass", "granted")),
         (
             [said(9, "email", "offers", "granted", version=1), said(9, "email", "offers", "withdrawn", version=2)],
             ("drop", "withdrawn"),
@@ -63,6 +76,18 @@ def test_what_was_said_decides(told: list[ConsentFact], expected: tuple[str, str
     assert ("consent", *expected) == (gate.gate, gate.answer, gate.rule)
     reordered = decide(policy(), facts(consents=tuple(reversed(told))), message(), NOON).gates[6]
     assert gate == reordered
+
+
+def test_who_agreed_how_and_to_which_wording_is_told() -> None:
+    """The gate's sentence names when, how and which wording; of a snooze also until when."""
+    given = replace(said(9, "email", "offers", "granted"), source="signup form", wording="2026-01")
+    gate = decide(policy(), facts(consents=(given,)), message(), NOON).gates[6]
+    when = "22 February 2026 at 12:00 (Europe/Rome)"
+    assert f"Consent to email about offers was given on {when}, signup form, wording 2026-01." == gate.detail
+    silent = replace(said(9, "email", None, "withdrawn", NOON + timedelta(days=1)), source="app")
+    gate = decide(policy(), facts(consents=(given, silent)), message(), NOON).gates[6]
+    until = "4 March 2026 at 12:00 (Europe/Rome)"
+    assert f"The customer wants no messages on email until {until}, as said on {when}, app." == gate.detail
 
 
 SOFT_EMAIL = ConsentRule("email", soft=SOFT)
@@ -81,7 +106,25 @@ BOUGHT = (("email", NOON - timedelta(days=1)),)
             {},
             ("drop", "withdrawn"),
         ),
+        (
+            ConsentRule("email", default="granted"),
+            {"consents": (said(9, "email", "offers", "withdrawn", LASTING),)},
+            {},
+            ("drop", "snoozed"),
+        ),
+        (
+            ConsentRule("email", default="granted"),
+            {"consents": (said(9, "email", "offers", "withdrawn", OVER),)},
+            {},
+            ("pass", "default"),
+        ),
         (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {}, ("pass", "soft")),
+        (
+            SOFT_EMAIL,
+            {"soft_opt_in_at": BOUGHT, "consents": (said(9, "*", None, "withdrawn", LASTING),)},
+            {},
+            ("drop", "snoozed"),
+        ),
         (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {"topic": "newsletter"}, ("drop", "none")),
         (SOFT_EMAIL, {"soft_opt_in_at": BOUGHT}, {"topic": None}, ("drop", "none")),
         (SOFT_EMAIL, {}, {}, ("drop", "none")),

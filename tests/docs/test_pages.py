@@ -14,6 +14,7 @@ from engine.authoring.project import load_project
 from engine.settings.project import load_settings
 from tests.docs.pages import DOCS, ROOT, Block, Command, blocks, pages
 from tests.docs.scratch import Scratch
+from tests.harness import write_project
 
 IN_A_SHOP = ("send-events", "find-out-why", "retry-what-is-parked", "back-up-and-recover", "change-a-journey")
 """The how-to pages whose examples need a project that runs: the same one, in this order; the last closes its journey."""
@@ -79,6 +80,14 @@ def test_the_journey_in_the_readme_is_one_that_ships() -> None:
     assert (ROOT / "journeys" / "second_basket.yaml").read_text() == shown.text
     channels = load_settings(ROOT, {}).channels
     assert "second_basket" in load_project(ROOT, channels).plans
+
+
+def test_the_journey_that_asks_for_consent_compiles(tmp_path: Path) -> None:
+    """The journey on the page about consent, with a template that holds the link."""
+    (journey,) = [b for b in blocks(DOCS / "reference" / "consent.md") if b.language == "yaml"]
+    letter = "---\nsubject: Please confirm\n---\n{{ confirm_url }}\n"
+    files = {"journeys/ask.yaml": journey.text, "templates/email/ask_for_consent.txt": letter}
+    assert "ask" in load_project(write_project(tmp_path, files), {"email", "sms"}).plans
 
 
 def test_no_block_is_left_out_silently() -> None:

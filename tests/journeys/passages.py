@@ -12,6 +12,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.authoring.shape_tests import Test
+from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import Incoming
 from engine.core.plan import Plan, Split
 from engine.core.policy import Policy
@@ -114,10 +115,7 @@ def _text(content: Content) -> str:
 
 def _falls_right(customer: int, test: Test, policy: Policy, plans: Sequence[Plan]) -> bool:
     """Whether this id is in a holdout as the test says, and in the arms that it names; by the engine's own salts."""
-    sizes = {f"journey/{p.journey}": p.holdout for p in plans}
-    if policy.holdout is not None:
-        sizes[f"holdout/{policy.holdout.name}"] = policy.holdout.share
-    held = any(share(salt, str(customer)) < size for salt, size in sizes.items())
+    held = any(by_journey(p, customer) for p in plans) or by_policy(policy, customer) is not None
     fallen = {op.name: _arm(customer, p, op) for p in plans for op in p.ops if isinstance(op, Split)}
     return held == test.holdout and all(fallen.get(name) == arm for name, arm in test.arms.items())
 

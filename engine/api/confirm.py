@@ -1,0 +1,147 @@
+"""`/c/TOKEN`: the link by which customers confirm what they agreed to (double opt-in). A POST confirms, a GET only asks.
+
+Source of the rules: semantics.md, "Consent". What is confirmed is exactly what awaits it, with its wording; it goes through the
+one door as `consent_changed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.api.errors import RETRY_AFTER, Refusal, refusal_of
+from engine.api.pages import button, page, paragraph
+from engine.api.reach import Reach
+from engine.api.reading import read_body
+from engine.api.taking import patiently, take
+from engine.api.unsubscribe import FORM_LIMIT, Link
+from engine.core.incoming import Incoming
+from engine.delivery.deployment import NothingDeployed
+from engine.delivery.links import BadLink
+from engine.store import planned, profiles
+from engine.store.database import transaction
+
+FIELD, VALUE = "Confirm", "Yes"
+
+SOURCE = "confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A link: what it is about, and the mark of the address it went to."""
+
+    link: Link
+    mark: str
+
+
+def routes(reach: Reach) -> APIRouter:
+    """Both ways to use a link."""
+    router = APIRouter(tags=["consent"], default_response_class=HTMLResponse)
+    answers: dict[int | str, dict[str, Any]] = {
+        404: {"description": "No link of ours, or one to an address that the customer no longer has."},
+        503: {"description": "Not now; try again."},
+    }
+
+    @router.head("/c/{token}", include_in_schema=False)
+    @router.get("/c/{token}", summary="Ask before confirming", responses=answers)
+    async def ask(token: str) -> HTMLResponse:
+        """A page with one button. Changes nothing, because programs follow links too."""
+        asked = _read(reach, token)
+        return _unknown() if asked is None else _question(asked.link)
+
+    @router.post("/c/{token}", summary="Confirm a consent", responses=answers, openapi_extra={"requestBody": _BODY})
+    async def confirm(token: str, request: Request) -> HTMLResponse:
+        """Turns what awaits its confirmation on the link's channel and topic into consent; nothing else changes."""
+        asked = _read(reach, token)
+        try:
+            waiting, alone = (None, False) if asked is None else await _awaiting(reach, asked)
+            if asked is None or waiting is None:
+                return _unknown()
+            if (FIELD, VALUE) not in parse_qsl((await read_body(request, FORM_LIMIT)).decode(errors="replace")):
+                return _question(asked.link, status=400)
+            await take(reach, [_confirmation(asked.link, r, alone=alone) for r in waiting])
+        except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
+            return _not_now(refusal_of(error))
+        if not waiting:
+            return page("Nothing to confirm", paragraph("You have confirmed it already, or changed your mind since."))
+        return page(
+            "Thank you", paragraph(f"You have agreed to get {asked.link.about()} from us. You can stop them at any time.")
+        )
+
+    return router
+
+
+_BODY = {
+    "required": True,
+    "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": {FIELD: {"const": VALUE}}}}},
+}
+
+
+def _read(reach: Reach, token: str) -> Asked | None:
+    """What the link says; None where it isn't one of ours."""
+    try:
+        match reach.links.read(token):
+            case [int(customer), str(channel), None | str() as topic, str(mark)]:
+                return Asked(Link(customer, channel, topic), mark)
+    except BadLink:
+        return None
+    return None
+
+
+async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[Row[Any]] | None, bool]:
+    """What the link can confirm, None where its address isn't the customer's (any more), or there is nobody; and whether its
+    channel alone wants to be confirmed."""
+    link = asked.link
+    async with patiently(), transaction(reach.database) as c:
+        person = await profiles.person(c, link.customer)
+        if person is None or person.erased_at is not None:
+            return None, False
+        attribute = (await planned.addresses(c)).get(link.channel, "")
+        address = str(person.attributes.get(attribute) or "") if attribute else str(link.customer)
+        if not reach.links.sent_to(asked.mark, address):
+            return None, False
+        policy = (await reach.deployments.current(c)).policy
+        alone = not any(rule.double_opt_in and rule.channel != link.channel for rule in policy.consent)
+        return await profiles.awaiting(c, link.customer, link.channel, link.topic), alone
+
+
+def _confirmation(link: Link, statement: Row[Any], *, alone: bool) -> Incoming:
+    """The event. One per statement that is confirmed, so repeats change nothing. What was said of every channel is confirmed for
+    this one only, unless it is `alone`: who reads e-mail here may not be who has the phone."""
+    channel = statement.channel if alone else link.channel
+    told = {"channel": channel, "topic": statement.topic, "state": "granted", "confirmed": True, "source": "link"}
+    if statement.wording:
+        told["wording"] = statement.wording
+    return Incoming("track", SOURCE, f"{link.customer}/{statement.id}/{channel}", "consent_changed", told, customer=link.customer)
+
+
+def _question(link: Link, status: int = 200) -> HTMLResponse:
+    return page(
+        "Please confirm",
+        paragraph(f"Press the button if you want to get {link.about()} from us."),
+        button("Confirm", FIELD, VALUE),
+        paragraph("If you didn’t ask for it, just close this page: you will get nothing.", quiet=True),
+        status=status,
+    )
+
+
+def _unknown() -> HTMLResponse:
+    return page(
+        "This link doesn’t work",
+        paragraph(
+            "It may have been cut off, or you have given us another address since. Please open it from the newest message."
+        ),
+        status=404,
+    )
+
+
+def _not_now(refusal: Refusal) -> HTMLResponse:
+    headers = {"Retry-After": str(RETRY_AFTER)} if refusal.status == 503 else {}
+    text = "Nothing is confirmed yet. Please try again in a minute."
+    return page("That didn’t work", paragraph(text), button("Try again", FIELD, VALUE), status=refusal.status, headers=headers)
