@@ -77,12 +77,12 @@ async def test_a_relay_with_another_number_of_partitions_waits_its_turn(
         assert len(first) == sum([await before.round(p) for p in range(old)])
         second = await everybody(sojourn)
         async with transaction(before.database) as c:
-            await store.drop_lanes(c, range(LANES), before.owner)
+            await store.drop_lanes(c, range(LANES), before.owner, urgent=False)
         assert len(second) == sum([await after.round(p) for p in range(new)])
         assert [0] * old == [await before.round(p) for p in range(old)]
         assert (first, second) == (sorted(by_old.told), sorted(by_new.told))
         async with transaction(after.database) as c:
-            await store.drop_lanes(c, range(LANES), after.owner)
+            await store.drop_lanes(c, range(LANES), after.owner, urgent=False)
         sojourn.resume()
         await sojourn.settled()
         assert 2 * len(PEOPLE) == len(sojourn.email.seen) == len({m.key for m in sojourn.email.seen})
