@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from engine.app.wiring import Core, open_core
 from engine.core.incoming import Incoming
 from engine.intake.door import BATCH
 from engine.settings.project import load_settings
+from engine.store.database import now, transaction
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at how far the engine is; the end of a run is known to this."""
@@ -49,9 +51,10 @@ def confirmed(n: int) -> Incoming:
     return Incoming("track", "bench", f"c{n}", "confirmed", {"source": "web"}, identifiers={"user_id": f"u{n}"})
 
 
-def offered(n: int) -> Incoming:
-    """Their entry into the promotion."""
-    return Incoming("track", "bench", f"o{n}", "offered", {"plan": PLANS[n % 3]}, identifiers={"user_id": f"u{n}"})
+def offered(n: int, at: datetime | None = None) -> Incoming:
+    """Their entry into the promotion, as it occurred at `at` (None: now)."""
+    plan = {"plan": PLANS[n % 3]}
+    return Incoming("track", "bench", f"o{n}", "offered", plan, identifiers={"user_id": f"u{n}"}, occurred_at=at)
 
 
 def forgot(n: int, times: int) -> Incoming:
@@ -192,10 +195,13 @@ async def broadcast(core: Core, customers: int, sink: int, per_minute: int, seed
 
 async def release(core: Core, customers: int) -> dict[str, float]:
     """Everybody has a complaint open and an offer that waits for its end; then all complaints are resolved in one import. Seconds
-    of the import, and until all offers are sent."""
+    of the import, and until all offers are sent. A message that a hold sets free goes at its planned time of day: all offers have
+    the same one, and under the time scale it is at most a second away."""
     await accept_all(core, [person(n) for n in range(customers)])
     await accept_all(core, [complained(n) for n in range(customers)])
-    await accept_all(core, [offered(n) for n in range(customers)])
+    async with transaction(core.database) as c:
+        moment = await now(c)
+    await accept_all(core, [offered(n, moment) for n in range(customers)])
     await until(lambda: counts.waiting(core.database), customers)
     begin = time.monotonic()
     await accept_all(core, [resolved(n) for n in range(customers)])

@@ -39,6 +39,7 @@ steps:
     id: offer
     template: first
     topic: news
+    expires: 5000d
 """
 
 RESET = """
@@ -60,7 +61,7 @@ uncounted: [transactional]
 caps:
   - {name: weekly, tiers: [lifecycle], limit: 5, per: 7d}
 holds:
-  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle, promotional], at_most: 14d}
+  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle, promotional], at_most: 3000d}
 timezone: UTC
 topics: [news]
 consent:
@@ -91,9 +92,9 @@ STEPS = ("first", "second")
 """The two sends, which are all messages that a customer of the bench gets."""
 
 
-def write(folder: Path, *, sink_url: str | None, max_size: int, rate: str | None = None) -> None:
+def write(folder: Path, *, sink_url: str | None, max_size: int, rate: str | None = None, scale: int = 1) -> None:
     """The project in `folder`. Messages go to `sink_url` through `webhook`, or (None) to the channel that does nothing; at `rate`
-    ("500/s"; None: as fast as they come)."""
+    ("500/s"; None: as fast as they come). `scale`: how many times faster than life time passes."""
     channel: dict[str, str] = {"use": "channels.noop"} if sink_url is None else {"use": "channels.webhook", "url": sink_url}
     if rate is not None:
         channel["rate"] = rate
@@ -103,6 +104,7 @@ def write(folder: Path, *, sink_url: str | None, max_size: int, rate: str | None
         "database": {"url": "${SOJOURN_DATABASE_URL:-embedded}"},
         "temporal": {"address": "${SOJOURN_TEMPORAL_ADDRESS:-embedded}"},
         "cohort": {"max_size": max_size},
+        "time_scale": scale,
     }
     files = {
         "sojourn.yaml": json.dumps(settings, indent=1),

@@ -50,6 +50,9 @@ QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2
 PACE = 400
 """Messages a second that the provider of `pacing` takes: less than the engine could give it."""
 
+A_DAY_A_SECOND = 86_400
+"""The time scale of `release`: what a hold sets free goes at its planned time of day."""
+
 RESETS = 120
 """Transactional messages a minute while a promotion runs."""
 
@@ -150,7 +153,7 @@ class Bench:
     def release(self) -> Figures:
         """Everybody's hold ends at once."""
         n = self.sizes.held
-        with stack(self.folder / "release", webhook=False, workers=self.workers) as s:
+        with stack(self.folder / "release", webhook=False, workers=self.workers, scale=A_DAY_A_SECOND) as s:
             told = s.load("release", customers=n)
             finished(s, n, each=1)
             most = asyncio.run(_most(s))

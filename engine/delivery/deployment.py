@@ -63,7 +63,6 @@ class Deployment:
     _key_names: tuple[str, ...] = ()
     _needs: dict[str, Needs] = field(default_factory=dict)
     _events: dict[str, EventType | None] = field(default_factory=dict)
-    _urgent: dict[str, bool] = field(default_factory=dict)
     _dated: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,13 +94,6 @@ class Deployment:
             return False
         started = plan.starts is None or at >= datetime.fromisoformat(plan.starts)
         return started and (plan.ends is None or at < datetime.fromisoformat(plan.ends))
-
-    def is_urgent(self, plan: Plan) -> bool:
-        """Whether an urgent tier is among its messages: its enrollments then stand behind no broadcast's."""
-        if plan.hash not in self._urgent:
-            tiers = {plan.tier, *(op.tier for op in plan.ops if isinstance(op, Send))}
-            self._urgent[plan.hash] = not tiers.isdisjoint(self.policy.urgent)
-        return self._urgent[plan.hash]
 
     def sender(self, channel: str) -> Mapping[str, str]:
         """Policy's sender of a channel."""

@@ -19,8 +19,9 @@ BURST_SECONDS = 0.1
 """What a rested channel has saved up, in seconds of its rate (at least one message): short, because providers count short
 windows."""
 
-AHEAD_SECONDS = 0.1
-"""How long beforehand ordinary messages take their tokens: that much of the rate goes into one statement."""
+AHEAD_SECONDS = 0.25
+"""How long beforehand ordinary messages take their tokens: that much of the rate goes into one statement, and is what an urgent
+message finds taken at the most."""
 
 URGENT_AHEAD_SECONDS = 1.0
 """The same for urgent ones. What they take pushes back what others could have had."""
@@ -86,7 +87,7 @@ class Pace:
         self._burst = max(BURST_SECONDS, 1 / rate)
         self._database = database
         self._channel = channel
-        self._lanes = {True: _Lane(URGENT_AHEAD_SECONDS, 0.0), False: _Lane(AHEAD_SECONDS, AHEAD_SECONDS / 2)}
+        self._lanes = {True: _Lane(URGENT_AHEAD_SECONDS, 0.0), False: _Lane(AHEAD_SECONDS, AHEAD_SECONDS / 4)}
         self._numbers = itertools.count()
         self._spare = 0
         self._spare_until = 0.0

@@ -56,8 +56,8 @@ async def transaction(database: Database) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def at_once(database: Database) -> AsyncIterator[Connection]:
     """A connection on which every statement commits by itself: for single statements that hold a lock which many wait for."""
-    async with database.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        yield connection
+    async with database.connect() as connection:
+        yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def collided(error: DBAPIError) -> bool:
