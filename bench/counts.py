@@ -34,6 +34,20 @@ async def waiting(database: Database) -> int:
     return int(found[0][0])
 
 
+async def handed_over(database: Database, step: str) -> int:
+    """How many messages of `step` were sent."""
+    async with transaction(database) as c:
+        found = await fetch(c, "select count(*) from messages where step = :step and status = 'sent'", step=step)
+    return int(found[0][0])
+
+
+async def at_once(database: Database) -> int:
+    """The most decisions that one transaction ever made."""
+    async with transaction(database) as c:
+        found = await fetch(c, "select coalesce(max(n), 0) from (select count(*) as n from decisions group by xmin) as t")
+    return int(found[0][0])
+
+
 async def standing(database: Database) -> Standing:
     """Everything counted."""
     async with transaction(database) as c:

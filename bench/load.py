@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from engine.app.wiring import Core, open_core
 from engine.core.incoming import Incoming
 from engine.intake.door import BATCH
 from engine.settings.project import load_settings
+from engine.store.database import now, transaction
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at how far the engine is; the end of a run is known to this."""
@@ -47,6 +49,27 @@ def signed_up(n: int) -> Incoming:
 def confirmed(n: int) -> Incoming:
     """What they are waited for to do."""
     return Incoming("track", "bench", f"c{n}", "confirmed", {"source": "web"}, identifiers={"user_id": f"u{n}"})
+
+
+def offered(n: int, at: datetime | None = None) -> Incoming:
+    """Their entry into the promotion, as it occurred at `at` (None: now)."""
+    plan = {"plan": PLANS[n % 3]}
+    return Incoming("track", "bench", f"o{n}", "offered", plan, identifiers={"user_id": f"u{n}"}, occurred_at=at)
+
+
+def forgot(n: int, times: int) -> Incoming:
+    """They ask for a new password."""
+    return Incoming("track", "bench", f"f{times}", "forgot", {"plan": PLANS[n % 3]}, identifiers={"user_id": f"u{n}"})
+
+
+def complained(n: int) -> Incoming:
+    """They complain, which holds what isn't urgent."""
+    return Incoming("track", "bench", f"p{n}", "complaint_filed", {"ticket_id": f"t{n}"}, identifiers={"user_id": f"u{n}"})
+
+
+def resolved(n: int) -> Incoming:
+    """Their complaint is resolved."""
+    return Incoming("track", "bench", f"r{n}", "complaint_resolved", {"ticket_id": f"t{n}"}, identifiers={"user_id": f"u{n}"})
 
 
 async def accept_all(core: Core, items: list[Incoming]) -> None:
@@ -142,6 +165,51 @@ async def idle(core: Core, customers: int, sink: int, seed: int = 1) -> dict[str
     return {"ms": await delays(sink, accepted)}
 
 
+async def broadcast(core: Core, customers: int, sink: int, per_minute: int, seed: int = 1) -> dict[str, Any]:
+    """A promotion to `customers`, and all the while, from the first entry to the last promotion, `per_minute` resets of others,
+    evenly. Milliseconds from a reset's acceptance to the provider's call, seconds of the promotion, and how many resets came
+    before the last promotion."""
+    others = range(customers, customers + 1_000)
+    await accept_all(core, [person(n) for n in (*range(customers), *others)])
+    accepted: dict[str, int] = {}
+    over = asyncio.Event()
+
+    async def resets() -> None:
+        began, n = time.monotonic(), 0
+        while not over.is_set():
+            answer = await core.intake.accept([forgot(customers + n % len(others), n)])
+            accepted[f"{answer[0].enrollments[0]}/reset/0/0"] = time.monotonic_ns()
+            n += 1
+            await asyncio.sleep(max(0.0, began + n * 60 / per_minute - time.monotonic()))
+
+    begin = time.monotonic()
+    coming = asyncio.create_task(resets())
+    await accept_all(core, [offered(n) for n in range(customers)])
+    await until(lambda: counts.handed_over(core.database, "offer"), customers)
+    seconds = time.monotonic() - begin
+    over.set()
+    await coming
+    await until(lambda: counts.ended(core.database), customers + len(accepted))
+    return {"ms": await delays(sink, accepted), "seconds": seconds, "resets": len(accepted)}
+
+
+async def release(core: Core, customers: int) -> dict[str, float]:
+    """Everybody has a complaint open and an offer that waits for its end; then all complaints are resolved in one import. Seconds
+    of the import, and until all offers are sent. A message that a hold sets free goes at its planned time of day: all offers have
+    the same one, and under the time scale it is at most a second away."""
+    await accept_all(core, [person(n) for n in range(customers)])
+    await accept_all(core, [complained(n) for n in range(customers)])
+    async with transaction(core.database) as c:
+        moment = await now(c)
+    await accept_all(core, [offered(n, moment) for n in range(customers)])
+    await until(lambda: counts.waiting(core.database), customers)
+    begin = time.monotonic()
+    await accept_all(core, [resolved(n) for n in range(customers)])
+    accepted = time.monotonic()
+    await until(lambda: counts.ended(core.database), customers)
+    return {"import_seconds": accepted - begin, "seconds": time.monotonic() - begin}
+
+
 async def delays(sink: int, accepted: dict[str, int]) -> list[float]:
     """Milliseconds from acceptance to arrival, smallest first. The clock is one for all processes of the machine."""
     async with httpx.AsyncClient(timeout=60) as provider:
@@ -149,14 +217,21 @@ async def delays(sink: int, accepted: dict[str, int]) -> list[float]:
     return sorted((arrivals[key][0] - at) / 1e6 for key, at in accepted.items())
 
 
-KINDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {"rush": rush, "enter": enter, "trickle": trickle, "idle": idle}
+KINDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "rush": rush,
+    "enter": enter,
+    "trickle": trickle,
+    "idle": idle,
+    "broadcast": broadcast,
+    "release": release,
+}
 
 
 async def main(kind: str, project: Path, values: dict[str, int]) -> None:
     """Run one kind of load and print what it measured."""
     settings = load_settings(project, os.environ)
     assert settings.database_url is not None
-    if kind not in ("trickle", "idle"):
+    if kind not in ("trickle", "idle", "broadcast"):
         values.pop("sink", None)
     async with open_core(settings, settings.database_url) as core:
         print(json.dumps(await KINDS[kind](core, **values)))

@@ -30,15 +30,38 @@ steps:
       - exit: silent
 """
 
+OFFER = """
+journey: offer
+tier: promotional
+enter: {event: offered, again: never}
+steps:
+  - send: email
+    id: offer
+    template: first
+    topic: news
+    expires: 5000d
+"""
+
+RESET = """
+journey: reset
+tier: transactional
+enter: {event: forgot, again: always, while_active: parallel}
+steps:
+  - send: email
+    id: reset
+    template: second
+"""
+
 POLICY = """
 tiers:
   - {name: transactional, skip: [consent, caps, quiet_hours, holds]}
   - {name: lifecycle, expires: 3d}
+  - {name: promotional, expires: 3d}
 uncounted: [transactional]
 caps:
   - {name: weekly, tiers: [lifecycle], limit: 5, per: 7d}
 holds:
-  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle], at_most: 14d}
+  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle, promotional], at_most: 3000d}
 timezone: UTC
 topics: [news]
 consent:
@@ -51,6 +74,8 @@ TRACKING = """
 events:
   signed_up: {properties: {plan: string}}
   confirmed: {properties: {source: string}}
+  offered: {properties: {plan: string}}
+  forgot: {properties: {plan: string}}
   cancelled: {properties: {}}
   complaint_filed: {properties: {ticket_id: string}}
   complaint_resolved: {properties: {ticket_id: string}}
@@ -67,19 +92,25 @@ STEPS = ("first", "second")
 """The two sends, which are all messages that a customer of the bench gets."""
 
 
-def write(folder: Path, *, sink_url: str | None, max_size: int) -> None:
-    """The project in `folder`. Messages go to `sink_url` through `webhook`, or (None) to the channel that does nothing."""
-    channel = {"use": "channels.noop"} if sink_url is None else {"use": "channels.webhook", "url": sink_url}
+def write(folder: Path, *, sink_url: str | None, max_size: int, rate: str | None = None, scale: int = 1) -> None:
+    """The project in `folder`. Messages go to `sink_url` through `webhook`, or (None) to the channel that does nothing; at `rate`
+    ("500/s"; None: as fast as they come). `scale`: how many times faster than life time passes."""
+    channel: dict[str, str] = {"use": "channels.noop"} if sink_url is None else {"use": "channels.webhook", "url": sink_url}
+    if rate is not None:
+        channel["rate"] = rate
     settings = {
         "project": "bench",
         "channels": {"email": channel},
         "database": {"url": "${SOJOURN_DATABASE_URL:-embedded}"},
         "temporal": {"address": "${SOJOURN_TEMPORAL_ADDRESS:-embedded}"},
         "cohort": {"max_size": max_size},
+        "time_scale": scale,
     }
     files = {
         "sojourn.yaml": json.dumps(settings, indent=1),
         "journeys/welcome.yaml": JOURNEY,
+        "journeys/offer.yaml": OFFER,
+        "journeys/reset.yaml": RESET,
         "journeys/policy.yaml": POLICY,
         "journeys/tracking.yaml": TRACKING,
         "templates/email/first.txt": TEMPLATE.format(greeting="Welcome"),

@@ -83,7 +83,9 @@ class Stack:
 
 
 @contextlib.contextmanager
-def stack(folder: Path, *, webhook: bool, workers: int, max_size: int = 500) -> Iterator[Stack]:
+def stack(
+    folder: Path, *, webhook: bool, workers: int, max_size: int = 500, rate: str | None = None, scale: int = 1
+) -> Iterator[Stack]:
     """Everything started, with the bench's project deployed, in the fresh folder `folder`; stopped in order at the end."""
     folder.mkdir(parents=True)
     folder.chmod(0o711)  # the account that runs PostgreSQL for root passes through
@@ -94,7 +96,7 @@ def stack(folder: Path, *, webhook: bool, workers: int, max_size: int = 500) -> 
             process = kept.enter_context(_child([sys.executable, "-m", "bench.sink"], running))
             running.sink = int(_first_line(process))
         url = None if running.sink is None else f"http://127.0.0.1:{running.sink}/"
-        project.write(running.project, sink_url=url, max_size=max_size)
+        project.write(running.project, sink_url=url, max_size=max_size, rate=rate, scale=scale)
         migrate(servers.database_url)
         asyncio.run(_deploy(running))
         for _ in range(workers):

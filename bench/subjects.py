@@ -40,10 +40,21 @@ class Sizes:
     singly: int = 100
     few: int = 10_000
     many: int = 100_000
+    promotion: int = 100_000
+    held: int = 10_000
 
 
 FULL = Sizes()
-QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000)
+QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000, promotion=3_000, held=1_000)
+
+PACE = 400
+"""Messages a second that the provider of `pacing` takes: less than the engine could give it."""
+
+A_DAY_A_SECOND = 86_400
+"""The time scale of `release`: what a hold sets free goes at its planned time of day."""
+
+RESETS = 120
+"""Transactional messages a minute while a promotion runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,31 @@ class Bench:
             "memory.bytes_per_waiting": (at_many - at_few) / (many - few),
         }
 
+    def pacing(self) -> Figures:
+        """Password resets while a promotion runs at the channel's rate."""
+        n = self.sizes.promotion
+        with stack(self.folder / "pacing", webhook=True, workers=self.workers, rate=f"{PACE}/s") as s:
+            told = s.load("broadcast", customers=n, per_minute=RESETS)
+            finished(s, n + told["resets"], each=1)
+        return {
+            "pacing.transactional_p50_ms": percentile(told["ms"], 50),
+            "pacing.transactional_p99_ms": percentile(told["ms"], 99),
+            "pacing.promotions_per_s": n / told["seconds"],
+        }
+
+    def release(self) -> Figures:
+        """Everybody's hold ends at once."""
+        n = self.sizes.held
+        with stack(self.folder / "release", webhook=False, workers=self.workers, scale=A_DAY_A_SECOND) as s:
+            told = s.load("release", customers=n)
+            finished(s, n, each=1)
+            most = asyncio.run(_most(s))
+        return {
+            "release.messages_per_s": n / told["seconds"],
+            "release.import_seconds": told["import_seconds"],
+            "release.decisions_at_once": most,
+        }
+
     def subjects(self) -> dict[str, Callable[[], Figures]]:
         """All of them, in the order in which they run."""
         return {
@@ -136,6 +172,8 @@ class Bench:
             "trickle": self.trickle,
             "latency": self.latency,
             "memory": self.memory,
+            "pacing": self.pacing,
+            "release": self.release,
         }
 
 
@@ -156,10 +194,10 @@ def resident(s: Stack) -> int:
     return sum(psutil.Process(w.pid).memory_info().rss for w in s.workers)
 
 
-def finished(s: Stack, customers: int) -> None:
-    """Everybody got both messages once and is through, nothing is pending. Raises WrongResult."""
+def finished(s: Stack, customers: int, each: int = len(STEPS)) -> None:
+    """Everybody got `each` messages once and is through, nothing is pending. Raises WrongResult."""
     found, keys = asyncio.run(_look(s))
-    expected = counts.Standing(customers, 0, customers, len(STEPS) * customers, 0, 0)
+    expected = counts.Standing(customers, 0, customers, each * customers, 0, 0)
     if found != expected:
         raise WrongResult(f"expected {expected}, found {found}")
     if s.sink is None:
@@ -177,6 +215,14 @@ def waiting(s: Stack, customers: int) -> None:
     expected = counts.Standing(customers, customers, 0, customers, 0, 0)
     if found != expected:
         raise WrongResult(f"expected {expected}, found {found}")
+
+
+async def _most(s: Stack) -> int:
+    database = connect(s.servers.database_url)
+    try:
+        return await counts.at_once(database)
+    finally:
+        await database.dispose()
 
 
 async def _look(s: Stack) -> tuple[counts.Standing, set[str]]:

@@ -139,7 +139,7 @@ async def open_worker(
                 core.database,
                 core.deployments,
                 loaded,
-                {name: Pace(rate) for name, rate in rates.items() if rate is not None},
+                {name: Pace(core.database, name, rate) for name, rate in rates.items() if rate is not None},
                 core.links,
                 core.clock,
                 core.intake,

@@ -168,6 +168,11 @@ class Policy:
     jitter: Duration | None = None
     limits: tuple[JourneyLimit, ...] = ()
 
+    @property
+    def urgent(self) -> tuple[str, ...]:
+        """The tiers that skip caps: their messages have a lane of their own at every turn."""
+        return tuple(t.name for t in self.tiers if "caps" in t.skip)
+
     def tier(self, name: str) -> Tier:
         """The tier called `name`; KeyError if policy has none such."""
         for tier in self.tiers:

@@ -1,6 +1,7 @@
 """`deliver`: a batch of sends through all gates, to one channel, recorded. Sending once is decided here and nowhere else.
 
-    render ─▶ [lock customers, facts, decide, reserve and claim: one transaction] ─▶ channel.send_many ─▶ record
+    the channel's pace ─▶ render ─▶ [lock customers, facts, decide, reserve and claim: one transaction] ─▶ channel.send_many
+    ─▶ record
 
 A handover is the commit of its claim: the gates are asked under the customers' locks in the very transaction that claims, so
 whatever intake accepted before it counts, and whatever comes after finds the message handed over. Rendering comes first, so
@@ -42,7 +43,8 @@ LEASE_SECONDS = 15.0
 """How long a handover belongs to the process that claimed it; longer than any channel's own timeout."""
 
 SOFT_LIMIT_SECONDS = 2.0
-"""After this long `deliver` starts no further chunk: the members not reached are told to come again at once."""
+"""After this long `deliver` starts no further chunk: the members not reached are told to come again at once, or after as long
+again where it could start none."""
 
 SHORT_WAIT_SECONDS = 60.0
 """A retry later than this gives its slot back and is decided anew."""
@@ -70,6 +72,48 @@ class Delivery:
     async def deliver(self, channel_name: str, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
         """One outcome per member, in order. Everything about one member that goes wrong is that member's outcome."""
         started = time.monotonic()
+        pace = self.paces.get(channel_name)
+        channel = self.channels.get(channel_name)
+        if channel is None or pace is None:
+            drafts = await self._work(channel_name, plan, members, started)
+        else:
+            drafts = await self._paced(channel, pace, plan, members, started)
+        await self._note_last_send(plan, drafts)
+        await self._tell_sent(drafts)
+        outcomes = {d.enrollment: d.outcome for d in drafts if d.outcome is not None}
+        left = [(m, command) for m, command in members if m not in outcomes]
+        if left:
+            async with transaction(self.database) as c:
+                until = await now(c)
+            if not drafts:  # others had all there was: no use in asking again at once
+                until += self.clock.logical_span(SOFT_LIMIT_SECONDS)
+            outcomes.update((m, Outcome("again", k.op, k.visit, k.attempt, until=until)) for m, k in left)
+        return [(m, outcomes[m]) for m, _ in members]
+
+    async def _paced(
+        self, channel: Channel, pace: Pace, plan: Plan, members: Sequence[tuple[int, Command]], started: float
+    ) -> list[Draft]:
+        """As many members as the channel's pace lets go within the soft limit, the highest tiers first; the drafts of those that
+        it let. Only these are looked at: the others would be rendered anew at each of their turns."""
+        async with transaction(self.database) as c:
+            policy = (await self.deployments.current(c)).policy
+        waiting = sorted(members, key=lambda m: (policy.rank(_tier(plan, m)), m[0]))
+        drafts: list[Draft] = []
+        while waiting and (patience := started + SOFT_LIMIT_SECONDS - time.monotonic()) > 0:
+            tier = _tier(plan, waiting[0])
+            alike = next((i for i, m in enumerate(waiting) if _tier(plan, m) != tier), len(waiting))
+            most = min(alike, max(1, channel.capabilities.concurrency))
+            tokens = await pace.take(most, urgent=tier in policy.urgent, rank=policy.rank(tier), patience=patience)
+            done = await self._work(channel.name, plan, waiting[:tokens], started) if tokens else []
+            waiting = waiting[tokens:]
+            drafts += done
+            unused = sum(not d.handed_over for d in done)
+            if unused:
+                pace.give_back(unused)
+        return drafts
+
+    async def _work(self, channel_name: str, plan: Plan, members: Sequence[tuple[int, Command]], started: float) -> list[Draft]:
+        """Draft, decide, hand over, record. Those whose chunk doesn't start within the soft limit are left without an outcome."""
         channel = self.channels.get(channel_name)
         async with transaction(self.database) as c:
             deployment = await self.deployments.current(c)
@@ -79,31 +123,14 @@ class Delivery:
         if channel is None:
             for d in waiting:
                 d.done("park", reason=f"channel {channel_name!r} is not configured")
-            waiting = []
+            return drafts
         waiting.sort(key=lambda d: (deployment.policy.rank(d.op.tier), d.enrollment))
-        size = self._chunk(channel) if channel else 1
+        size = max(1, channel.capabilities.concurrency)
         for i in range(0, len(waiting), size):
-            chunk = waiting[i : i + size]
             if i and time.monotonic() - started > SOFT_LIMIT_SECONDS:
-                async with transaction(self.database) as c:
-                    moment = await now(c)
-                for d in waiting[i:]:
-                    d.done("again", until=moment)
                 break
-            assert channel is not None
-            await self._hand_over(deployment, channel, chunk)
-        await self._note_last_send(plan, drafts)
-        await self._tell_sent(drafts)
-        return [(d.enrollment, d.outcome) for d in drafts if d.outcome is not None]
-
-    def _chunk(self, channel: Channel) -> int:
-        """Members of one handover: the channel's concurrency, but no more than its rate lets go in the soft limit, because
-        several activities wait for the same pace and each has a minute."""
-        pace = self.paces.get(channel.name)
-        size = channel.capabilities.concurrency
-        if pace is not None and pace.rate is not None:
-            size = min(size, int(pace.rate * SOFT_LIMIT_SECONDS))
-        return max(size, 1)
+            await self._hand_over(deployment, channel, waiting[i : i + size])
+        return drafts
 
     async def _draft(
         self, c: Connection, deployment: Deployment, plan: Plan, members: Sequence[tuple[int, Command]], channel: Channel | None
@@ -147,14 +174,13 @@ class Delivery:
     async def _hand_over(self, deployment: Deployment, channel: Channel, chunk: Sequence[Draft]) -> None:
         """Decide and claim in one transaction, call the channel, record what it said."""
         owner = uuid.uuid4().hex
-        pace = self.paces.get(channel.name)
-        if pace is not None:
-            await pace.take(len(chunk))
         async with transaction(self.database) as c:
             moment = await self._decide(c, deployment, channel, chunk, owner)
         claimed = [d for d in chunk if d.outcome is None]
         if not claimed:
             return
+        for draft in claimed:
+            draft.handed_over = True
         receipts = await channel.send_many([self._outgoing(deployment, d) for d in claimed])
         results: list[dict[str, Any]] = []
         suppressed: list[dict[str, Any]] = []
@@ -378,6 +404,12 @@ class Delivery:
         ]
         async with transaction(self.database) as c:
             await enrollments.write_vars(c, told)
+
+
+def _tier(plan: Plan, member: tuple[int, Command]) -> str:
+    op = plan.ops[member[1].op]
+    assert isinstance(op, Send)
+    return op.tier
 
 
 def _address(channel: Channel | None, row: Any) -> str | None:

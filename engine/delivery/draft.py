@@ -22,7 +22,8 @@ from engine.delivery.channel import Content
 @dataclass(slots=True)
 class Draft:
     """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `uncertain`: an earlier
-    try may have arrived, nobody knows. `settled`: the ledger's row where an earlier try settled it. `outcome`: set when done."""
+    try may have arrived, nobody knows. `settled`: the ledger's row where an earlier try settled it. `outcome`: set when done.
+    `handed_over`: the channel was called for it."""
 
     enrollment: int
     command: Command
@@ -42,6 +43,7 @@ class Draft:
     outcome: Outcome | None = None
     tries: int = 0
     was_sent: bool = False
+    handed_over: bool = False
     settled: Any = None
     unsubscribe_url: str = ""
     customer: int = field(init=False)

@@ -310,6 +310,7 @@ class Happening:
             "entered_at": at,
             "goal_until": add(at, within, zone_named(zone)) if within is not None else None,
             "lane": person.id % LANES,
+            "urgent": plan.tier in self.deployment.policy.urgent,
             "once": once,
         }
         planned = registration(self.deployment.policy, plan, enrollment, State(), Begin(1, at), zone)

@@ -6,6 +6,8 @@ A crash between two arrows repeats the last one: a cohort is started once (REJEC
 whose number it has seen. Customers are divided into lanes, and these into partitions; each lane is owned by one process at a
 time, whatever number of partitions that process has been told. So the order per customer holds, and a cohort has at most one
 signal in flight (one from each of its partitions, where their number has grown since it was opened).
+
+Urgent enrollments have rounds, leases and cohorts of their own, so that they never stand behind a broadcast's.
 """
 
 from __future__ import annotations
@@ -70,9 +72,10 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay whatever partitions this process can own until `stop` is set: a round under way is finished, the leases are
         given back."""
-        heard = [asyncio.Event() for _ in range(self.partitions)]
+        parts = [(partition, urgent) for partition in range(self.partitions) for urgent in (True, False)]
+        heard = [asyncio.Event() for _ in parts]
         spreading = asyncio.create_task(self._spread(heard))
-        rounds = [asyncio.create_task(self._partition(p, heard[p], stop)) for p in range(self.partitions)]
+        rounds = [asyncio.create_task(self._partition(*part, heard[i], stop)) for i, part in enumerate(parts)]
         try:
             await stop.wait()
             for event in heard:
@@ -83,11 +86,12 @@ class Relay:
                 task.cancel()
             await asyncio.gather(spreading, *rounds, return_exceptions=True)
         async with transaction(self.database) as c:
-            await store.drop_lanes(c, range(LANES), self.owner)
+            for urgent in (True, False):
+                await store.drop_lanes(c, range(LANES), self.owner, urgent=urgent)
 
-    def _name(self, partition: int) -> str:
+    def _name(self, partition: int, urgent: bool) -> str:
         """What the cohorts that a partition opens belong to: nobody else admits to them."""
-        return f"relay/{partition}/{self.partitions}"
+        return f"{'urgent' if urgent else 'relay'}/{partition}/{self.partitions}"
 
     async def _spread(self, heard: Sequence[asyncio.Event]) -> None:
         """One listening connection wakes all partitions."""
@@ -103,43 +107,48 @@ class Relay:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
 
-    async def _partition(self, partition: int, heard: asyncio.Event, stop: asyncio.Event) -> None:
-        """Own the partition, relay, wait, until `stop`; whatever goes wrong is said and tried again."""
+    async def _partition(self, partition: int, urgent: bool, heard: asyncio.Event, stop: asyncio.Event) -> None:
+        """Own the partition's urgent enrollments or the others, relay, wait, until `stop`; whatever goes wrong is said and tried
+        again."""
+        name = self._name(partition, urgent)
         while not stop.is_set():
             moved, pause = 0, 0.0
             heard.clear()
             try:
-                moved = await self.round(partition)
+                moved = await self.round(partition, urgent=urgent)
                 pause = GATHER_SECONDS if moved else 0.0
-                self.trouble.over(partition)
+                self.trouble.over(name)
             except NothingDeployed:  # nothing can be pending before the first deploy
-                self.trouble.over(partition)
+                self.trouble.over(name)
             except (Unreachable, DBAPIError, PoolTimeout, OSError) as failed:
-                self.trouble.met(partition, failed)
+                self.trouble.met(name, failed)
                 pause = 0.5
             except Exception as failed:
-                if self.trouble.met(partition, failed):
-                    log.exception("relay %s failed", partition)
+                if self.trouble.met(name, failed):
+                    log.exception("%s failed", name)
                 pause = 2.0
             await _set_within(stop, pause)
             if moved < BATCH and not stop.is_set():
                 await _set_within(heard, IDLE_SECONDS)
 
-    async def round(self, partition: int) -> int:
-        """Relay one batch of a partition; how many inputs it saw, none where another process owns any of its lanes.
+    async def round(self, partition: int, *, urgent: bool = False) -> int:
+        """Relay one batch of a partition, of its urgent enrollments or of the others; how many inputs it saw, none where another
+        process owns any of its lanes.
 
         The leases are taken in the transaction that places enrollments: two processes, one of which was slow enough to lose its
         leases, can't give the same enrollment two cohorts."""
         lanes = [lane for lane in range(LANES) if lane % self.partitions == partition]
         async with transaction(self.database) as c:
-            taken = await store.take_lanes(c, lanes, self.owner, LEASE_SECONDS)
+            if urgent and not await store.any_urgent(c, lanes):  # it hears of every broadcast's inputs too
+                return 0
+            taken = await store.take_lanes(c, lanes, self.owner, LEASE_SECONDS, urgent=urgent)
             if taken < len(lanes):
                 if taken:  # all or none: two owners of a half each would wait for each other
-                    await store.drop_lanes(c, lanes, self.owner)
+                    await store.drop_lanes(c, lanes, self.owner, urgent=urgent)
                 return 0
             deployment = await self.deployments.current(c)
-            pending = await store.pending(c, lanes, BATCH)
-            homes, rebuilt = await self._place(c, pending, self._name(partition))
+            pending = await store.pending(c, lanes, BATCH, urgent=urgent)
+            homes, rebuilt = await self._place(c, pending, self._name(partition, urgent))
             plans = {h: (await self.deployments.plan(c, h)).journey for h in {r.plan for r in pending}}
         groups: dict[int, list[Any]] = defaultdict(list)
         over = []
@@ -248,4 +257,4 @@ def _item(r: Any) -> Json:
 
 def _lanes(policy: Policy) -> Lanes:
     """How today's policy ranks tiers."""
-    return Lanes(tuple(t.name for t in policy.tiers if "caps" in t.skip), tuple(t.name for t in policy.tiers))
+    return Lanes(policy.urgent, tuple(t.name for t in policy.tiers))

@@ -53,6 +53,13 @@ async def transaction(database: Database) -> AsyncIterator[Connection]:
         yield connection
 
 
+@asynccontextmanager
+async def at_once(database: Database) -> AsyncIterator[Connection]:
+    """A connection on which every statement commits by itself: for single statements that hold a lock which many wait for."""
+    async with database.connect() as connection:
+        yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def collided(error: DBAPIError) -> bool:
     """Whether PostgreSQL gave a transaction up in favour of another (deadlock, serialisation): running it again is right."""
     return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")

@@ -89,9 +89,9 @@ async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[A
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
-    global_holdout (its name, where the customer is in it), depth, entry_event, entered_at, goal_until, lane, once (what only one
-    person may be in for); `ended_at` and `reason` where
-    one batch began and ended it."""
+    global_holdout (its name, where the customer is in it), depth, entry_event, entered_at, goal_until, lane, urgent (the relay
+    brings it before the others, for good), once (what only one person may be in for); `ended_at` and `reason` where one batch
+    began and ended it."""
     if items:
         await run(
             c,
@@ -99,15 +99,16 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
                 select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text,
                     plan text, key text, number integer, holdout boolean, depth smallint, entry_event bigint,
                     entered_at timestamptz, goal_until timestamptz, lane smallint, once text, ended_at timestamptz, reason text,
-                    global_holdout text)
+                    global_holdout text, urgent boolean)
             ), e as (
                 insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event,
-                    entered_at, goal_until, once, global_holdout, status, ended_at, reason)
+                    entered_at, goal_until, once, global_holdout, urgent, status, ended_at, reason)
                 select id, customer_id, journey, plan, key, number, holdout, depth, entry_event, entered_at, goal_until, once,
-                    global_holdout, case when ended_at is null then 'live' else 'ended' end, ended_at, coalesce(reason, '') from r
+                    global_holdout, urgent, case when ended_at is null then 'live' else 'ended' end, ended_at,
+                    coalesce(reason, '') from r
             )
-            insert into inputs (enrollment_id, seq, lane, kind, at, event_id)
-            select id, 1, lane, 'begin', entered_at, entry_event from r order by id""",
+            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id)
+            select id, 1, lane, urgent, 'begin', entered_at, entry_event from r order by id""",
             rows=rows(items),
         )
 
@@ -124,11 +125,11 @@ async def append_inputs(c: Connection, items: Sequence[dict[str, Any]]) -> None:
                 select enrollment_id, count(*) as n from r group by 1
             ), e as (
                 update enrollments set last_seq = last_seq + n.n from n where enrollments.id = n.enrollment_id
-                returning enrollments.id, enrollments.customer_id, enrollments.last_seq - n.n as base
+                returning enrollments.id, enrollments.customer_id, enrollments.urgent, enrollments.last_seq - n.n as base
             )
-            insert into inputs (enrollment_id, seq, lane, kind, at, event_id, matched, reason)
+            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id, matched, reason)
             select r.enrollment_id, e.base + row_number() over (partition by r.enrollment_id order by r.ord),
-                e.customer_id % 64, r.kind, r.at, r.event_id, coalesce(r.matched, '[]'), coalesce(r.reason, '')
+                e.customer_id % 64, e.urgent, r.kind, r.at, r.event_id, coalesce(r.matched, '[]'), coalesce(r.reason, '')
             from r join e on e.id = r.enrollment_id order by r.ord""",
             rows=rows(items),
         )

@@ -13,20 +13,35 @@ from engine.store.enrollments import lock_rows
 CHANNEL = "sojourn_inputs"
 """PostgreSQL NOTIFY channel on which intake says that there is work."""
 
+USUAL, URGENT = "lane/", "urgent/"
+"""What the names of leases begin with."""
+
 MOVED = "moved"
 """Note of a pending input whose enrollment goes on in another cohort, which hasn't been told yet where it stood."""
 
 
-async def pending(c: Connection, lanes: Sequence[int], limit: int) -> list[Row[Any]]:
-    """The oldest inputs that Temporal doesn't have yet, with their note and their enrollment's plan, cohort and status."""
+async def pending(c: Connection, lanes: Sequence[int], limit: int, *, urgent: bool) -> list[Row[Any]]:
+    """The oldest inputs that Temporal doesn't have yet, of urgent enrollments or of the others, with their note and their
+    enrollment's plan, cohort and status."""
     return await fetch(
         c,
         "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, i.note, e.plan, e.cohort_id, e.status "
         "from inputs i join enrollments e on e.id = i.enrollment_id "
-        "where i.relayed_at is null and i.lane = any(cast(:lanes as smallint[])) order by i.id limit :limit",
+        f"where i.relayed_at is null and {'i.urgent' if urgent else 'not i.urgent'} "
+        "and i.lane = any(cast(:lanes as smallint[])) order by i.id limit :limit",
         lanes=list(lanes),
         limit=limit,
     )
+
+
+async def any_urgent(c: Connection, lanes: Sequence[int]) -> bool:
+    """Whether an input of an urgent enrollment is pending."""
+    found = await fetch(
+        c,
+        "select exists (select 1 from inputs where relayed_at is null and urgent and lane = any(cast(:lanes as smallint[])))",
+        lanes=list(lanes),
+    )
+    return bool(found[0][0])
 
 
 async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) -> None:
@@ -155,15 +170,17 @@ async def inputs_of(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]
     )
 
 
-async def take_lanes(c: Connection, lanes: Sequence[int], owner: str, seconds: float) -> int:
-    """Take or keep a lease on each of these lanes for `seconds` of real time; how many `owner` has now. Another one keeps what it
-    has, however it divides the lanes. The rows stay locked until the transaction ends."""
+async def take_lanes(c: Connection, lanes: Sequence[int], owner: str, seconds: float, *, urgent: bool) -> int:
+    """Take or keep a lease on each of these lanes for `seconds` of real time, for their urgent enrollments or for the others; how
+    many `owner` has now. Another one keeps what it has, however it divides the lanes. The rows stay locked until the transaction
+    ends."""
     found = await fetch(
         c,
-        "insert into leases (name, owner, until) select 'lane/' || w.lane, :owner, clock_timestamp() + "
+        "insert into leases (name, owner, until) select cast(:what as text) || w.lane, :owner, clock_timestamp() + "
         "make_interval(secs => :seconds) from unnest(cast(:lanes as smallint[])) as w(lane) order by w.lane "
         "on conflict (name) do update set owner = excluded.owner, until = excluded.until "
         "where leases.owner = excluded.owner or leases.until < clock_timestamp() returning name",
+        what=URGENT if urgent else USUAL,
         lanes=list(lanes),
         owner=owner,
         seconds=seconds,
@@ -171,12 +188,13 @@ async def take_lanes(c: Connection, lanes: Sequence[int], owner: str, seconds: f
     return len(found)
 
 
-async def drop_lanes(c: Connection, lanes: Sequence[int], owner: str) -> None:
+async def drop_lanes(c: Connection, lanes: Sequence[int], owner: str, *, urgent: bool) -> None:
     """Give the owner's leases on these lanes back, so that another process need not wait for their end."""
     await run(
         c,
-        "delete from leases where owner = :owner and name in (select 'lane/' || w.lane from unnest(cast(:lanes as smallint[])) "
-        "as w(lane))",
+        "delete from leases where owner = :owner and name in (select cast(:what as text) || w.lane "
+        "from unnest(cast(:lanes as smallint[])) as w(lane))",
+        what=URGENT if urgent else USUAL,
         lanes=list(lanes),
         owner=owner,
     )

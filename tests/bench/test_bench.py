@@ -28,8 +28,14 @@ KEYS = {
     "memory.worker_mb_at_10k",
     "memory.worker_mb_at_100k",
     "memory.bytes_per_waiting",
+    "pacing.transactional_p50_ms",
+    "pacing.transactional_p99_ms",
+    "pacing.promotions_per_s",
+    "release.messages_per_s",
+    "release.import_seconds",
+    "release.decisions_at_once",
 }
-TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8)
+TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8, promotion=4, held=4)
 
 
 @pytest.fixture
@@ -47,6 +53,13 @@ def test_a_run_over_http_gives_its_figures_and_is_checked_against_the_provider(f
     assert 0 < figures["trickle.p50_ms"] <= figures["trickle.p99_ms"]
 
 
+def test_a_promotion_with_resets_gives_its_figures(folder: Path) -> None:
+    """`pacing` sends every promotion and every reset once, at the channel's rate, and times the resets."""
+    figures = Bench(folder, TINY, workers=1).pacing()
+    assert sorted(figures) == ["pacing.promotions_per_s", "pacing.transactional_p50_ms", "pacing.transactional_p99_ms"]
+    assert 0 < figures["pacing.transactional_p50_ms"] <= figures["pacing.transactional_p99_ms"]
+
+
 def test_a_wrong_result_fails_the_run(folder: Path) -> None:
     """Where fewer are through than should be, there is no figure."""
     with stack(folder / "wrong", webhook=False, workers=1) as s:
@@ -58,7 +71,7 @@ def test_a_wrong_result_fails_the_run(folder: Path) -> None:
 
 @pytest.mark.nightly
 def test_every_subject_gives_its_figures(folder: Path) -> None:
-    """Together the subjects give the keys that issue 2 names, each a number."""
+    """Together the subjects give the keys that the page explains, each a number."""
     figures = {}
     for subject in Bench(folder, TINY, workers=1).subjects().values():
         figures.update(subject())

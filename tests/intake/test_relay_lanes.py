@@ -77,12 +77,12 @@ async def test_a_relay_with_another_number_of_partitions_waits_its_turn(
         assert len(first) == sum([await before.round(p) for p in range(old)])
         second = await everybody(sojourn)
         async with transaction(before.database) as c:
-            await store.drop_lanes(c, range(LANES), before.owner)
+            await store.drop_lanes(c, range(LANES), before.owner, urgent=False)
         assert len(second) == sum([await after.round(p) for p in range(new)])
         assert [0] * old == [await before.round(p) for p in range(old)]
         assert (first, second) == (sorted(by_old.told), sorted(by_new.told))
         async with transaction(after.database) as c:
-            await store.drop_lanes(c, range(LANES), after.owner)
+            await store.drop_lanes(c, range(LANES), after.owner, urgent=False)
         sojourn.resume()
         await sojourn.settled()
         assert 2 * len(PEOPLE) == len(sojourn.email.seen) == len({m.key for m in sojourn.email.seen})
@@ -131,3 +131,67 @@ async def test_two_relays_of_different_numbers_at_work_bring_everybody_once(
         assert sorted(entered) == sorted(told[0] + told[1])
         assert all(told)
         assert [] == list(await sojourn.query("select 1 from leases"))
+
+
+RESET = """
+journey: reset
+tier: transactional
+enter: {event: confirmed, again: always, while_active: parallel}
+exit: [{event: cancelled}]
+steps:
+  - send: email
+    id: reset
+    template: hello
+"""
+
+
+async def test_urgent_enrollments_stand_behind_no_others(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Sixty ordinary inputs are pending when two urgent ones come: these have a round of their own, which brings them and no
+    others, in cohorts of their own. What happens to these people later is urgent too."""
+    folder = write_project(tmp_path, {"journeys/hello.yaml": JOURNEY, "journeys/reset.yaml": RESET})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.accept([sojourn.known(u) for u in PEOPLE])
+        await sojourn.pause()
+        relay, noting = another(sojourn, 1)
+        assert 0 == await relay.round(0, urgent=True)
+        assert [] == list(await sojourn.query("select 1 from leases")), "without anything urgent it takes no lease"
+        ordinary = await everybody(sojourn)
+        urgent = [
+            *(await sojourn.track("user1", "confirmed")).enrollments,
+            *(await sojourn.track("user2", "confirmed")).enrollments,
+        ]
+        assert 2 == await relay.round(0, urgent=True)
+        assert sorted(urgent) == sorted(noting.told)
+        await sojourn.track("user2", "cancelled")
+        assert 1 == await relay.round(0, urgent=True)
+        assert urgent[-1] == noting.told[-1]
+        assert len(ordinary) == await relay.round(0)
+        assert [*urgent, urgent[-1], *ordinary] == [*sorted(noting.told[:2]), *noting.told[2:3], *sorted(noting.told[3:])]
+        found = await sojourn.query(
+            "select c.owner, e.urgent, count(*) as n from cohorts c join enrollments e on e.cohort_id = c.id "
+            "group by 1, 2 order by 1"
+        )
+        assert [("relay/0/1", False, 60), ("urgent/0/1", True, 2)] == [(r.owner, r.urgent, r.n) for r in found]
+
+
+async def test_urgent_lanes_have_one_owner_too(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Who owns the lanes of the urgent keeps others from them, and from nothing else."""
+    folder = write_project(tmp_path, {"journeys/hello.yaml": JOURNEY, "journeys/reset.yaml": RESET})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.accept([sojourn.known(u) for u in PEOPLE])
+        await sojourn.pause()
+        (one, _), (two, by_two) = another(sojourn, 1), another(sojourn, 2)
+        await sojourn.track("user1", "confirmed")
+        assert 1 == await one.round(0, urgent=True)
+        await sojourn.accept([sojourn.event(u, "confirmed") for u in PEOPLE[:10]])
+        assert [0, 0] == [await two.round(p, urgent=True) for p in range(2)]
+        first = await everybody(sojourn)
+        assert len(first) == sum([await two.round(p) for p in range(2)])
+        async with transaction(one.database) as c:
+            await store.drop_lanes(c, range(LANES), one.owner, urgent=True)
+        assert 10 == sum([await two.round(p, urgent=True) for p in range(2)])
+        assert len(first) + 10 == len(by_two.told)
