@@ -164,7 +164,7 @@ class Draft:
             "until": until,
         }
 
-    def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:
+    def decision_row(self, verdict: Verdict, *, policy: str, now: datetime, recording: Json) -> dict[str, Any]:
         """The row of `store.ledger.decided`."""
         return {
             "key": self.key,
@@ -180,6 +180,7 @@ class Draft:
             "policy": policy,
             "plan": self.plan.hash,
             "consent_version": self.consent_version,
+            "facts": recording,
         }
 
 
