@@ -33,9 +33,8 @@ Way = Callable[[Any], Any]
 def record(facts: Facts, message: Message) -> Json:
     """`facts` and `message` as one JSON object."""
     body: dict[str, Json] = {}
-    for name, default, pack, _ in _FACTS:
-        value = getattr(facts, name)
-        if value != default:
+    for (name, default, pack, _), value in zip(_FACTS, _VALUES(facts), strict=True):
+        if value is not default and value != default:
             body[name] = pack(value)
     body[MESSAGE] = _MESSAGE[0](message)
     return body
@@ -125,11 +124,14 @@ def _row(cls: type) -> tuple[Way, Way]:
     fields = _fields(cls)
     names = [name for name, _, _, _ in fields]
     values = attrgetter(*names)
-    packs, reads = [pack for _, _, pack, _ in fields], [read for _, _, _, read in fields]
+    reads = [read for _, _, _, read in fields]
+    changing = [(i, pack) for i, (_, _, pack, _) in enumerate(fields) if pack is not _same]
     defaults = [default if default is dataclasses.MISSING else pack(default) for _, default, pack, _ in fields]
 
     def pack_row(value: Any) -> list[Json]:
-        found = [pack(v) for pack, v in zip(packs, values(value), strict=True)]
+        found = list(values(value))
+        for i, pack in changing:
+            found[i] = pack(found[i])
         while found and found[-1] == defaults[len(found) - 1]:
             found.pop()
         return found
@@ -153,5 +155,6 @@ def _fields(cls: type) -> tuple[tuple[str, Any, Way, Way], ...]:
 
 
 _FACTS = _fields(Facts)
+_VALUES = attrgetter(*(name for name, _, _, _ in _FACTS))
 _MESSAGE = _row(Message)
 _NAMES = frozenset({MESSAGE, *(name for name, _, _, _ in _FACTS)})

@@ -5,6 +5,7 @@ What is found is a `Tally`; a difference means that the row was changed, or that
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,7 +142,7 @@ def _checked(rows: Sequence[Any], policies: Mapping[str, Policy], altered: Mappi
 
 def _differing(row: Any, policy: Policy) -> tuple[Differing, ...]:
     try:
-        facts, message = recall(row.facts)
+        facts, message = recall(json.loads(row.facts))
     except ValueError as unreadable:
         return (Differing("facts", "unreadable", str(unreadable)),)
     verdict = decide(policy, facts, message, row.at)

@@ -5,6 +5,7 @@ Why somebody never entered a journey is `absence`'s business, the values are `st
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -242,7 +243,7 @@ def _change(d: Any, policy: Policy) -> Change | None:
     if d.decision == "allow" or d.facts is None:
         return None
     try:
-        facts, message = recall(d.facts)
+        facts, message = recall(json.loads(d.facts))
     except ValueError:  # a newer version recorded it
         return None
     found = in_the_way(policy, facts, message, d.at)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
-from engine.store.database import Connection, fetch, rows, run
+from engine.store.database import Connection, fetch, json_text, rows, run
 
 UNKNOWN = "unknown"
 """Reason of a message that isn't settled and of which an earlier try may have arrived. It keeps its slot
@@ -115,8 +115,8 @@ async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
             "select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, at "
             "timestamptz, decision text, "
             "reason text, rule text, detail text, until timestamptz, earliest timestamptz, gates jsonb, policy text, plan text, "
-            "consent_version bigint, facts jsonb)",
-            rows=rows(items),
+            "consent_version bigint, facts text)",
+            rows=rows({**item, "facts": json_text(item["facts"])} for item in items),
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from engine.core.enrollment import Command
+from engine.delivery.deliver import Delivery
 from engine.insight.audit import NO_FACTS, NO_POLICY, Tally, audit
 from engine.insight.story import Message, Rule, Why
 from engine.insight.why import why
@@ -112,7 +115,8 @@ async def test_the_audit_finds_what_was_tampered_with_and_nothing_else(
         assert [("decision", "allow", "defer")] == [(d.field, d.recorded, d.again) for d in found.differing if d.field != "until"]
         assert {"decision", "until"} == {d.field for d in found.differing}
 
-        await run.query("update decisions set facts = facts - 'consents' where id = :id returning id", id=dropped.id)
+        less = "update decisions set facts = cast(facts as jsonb) - 'consents' where id = :id returning id"
+        await run.query(less, id=dropped.id)
         await run.query(
             "update decisions set gates = jsonb_set(gates, '{0,3}', '\"Alive.\"') where id = :id returning id", id=first.id
         )
@@ -230,3 +234,37 @@ async def test_the_command_audits_and_its_exit_code_says_whether_all_agree(
         shown = command()
         assert (1, True) == (shown.returncode, "rule" in shown.stdout.splitlines()[-1])
         assert (2, 1) == (command("--since", "soon").returncode, command("--customer", "nobody").returncode)
+
+
+async def test_a_message_that_is_found_after_a_crash_keeps_what_it_was_decided_by(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """It was handed over, and the process died: its row goes on naming the policy and the consent of its decision, whatever has
+    been deployed and said since."""
+    async with running(write_project(tmp_path, FILES), database_url, temporal_address, task_queue_prefix) as run:
+        ada = await run.identify("ada")
+        await run.track("ada", "consent_changed", channel="email", state="granted")
+        await run.track("ada", "signed_up")
+        await run.message_is("sent")
+        await run.message_is("deferred")
+        await run.pause()
+        (before,) = await run.query("select * from messages where step = 'hello'")
+        await run.query(
+            "update messages set status = 'handed_over', sent_at = null, lease_until = clock_timestamp() - interval '1 minute' "
+            "where key = :key returning key",
+            key=before.key,
+        )
+        await run.track("ada", "consent_changed", channel="email", state="withdrawn")
+        write_project(tmp_path, {"journeys/policy.yaml": POLICY})
+        await run.deploy()
+        core = run.worker.core
+        run.email.capabilities = replace(run.email.capabilities, on_unknown="assume_sent")
+        delivery = Delivery(core.database, core.deployments, {"email": run.email}, {}, core.links, core.clock, core.intake)
+        async with transaction(core.database) as c:
+            plan = await core.deployments.plan(c, before.plan)
+        command = Command("deliver", 0, 0, 0, before.planned_at, channel="email")
+        await delivery.deliver("email", plan, [(before.enrollment_id, command)])
+        (after,) = await run.query("select * from messages where step = 'hello'")
+        assert ("unknown", 1) == (after.status, len(run.email.to(ada)))
+        assert (before.policy, before.consent_version) == (after.policy, after.consent_version)
+        assert before.consent_version > 0

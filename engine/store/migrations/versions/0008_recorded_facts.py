@@ -1,4 +1,6 @@
-"""What each decision looked at, so that `sojourn audit` and `why` can decide it again. Decisions from before have none."""
+"""What each decision looked at, so that `sojourn audit` and `why` can decide it again. Decisions from before have none.
+
+JSON, kept as text: nothing searches in it, and jsonb would take a quarter more room and turn every number into a numeric."""
 
 from alembic import op
 
@@ -10,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the column; a column without a default rewrites no row."""
-    op.execute("alter table decisions add column facts jsonb")
+    op.execute("alter table decisions add column facts text")
