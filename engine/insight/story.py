@@ -44,7 +44,8 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One verdict about a message: allow, defer or drop, the rule in the way (of several the one that ends last), when it would
-    pass at the earliest, and what every gate said. `change`: None where it passed, or was decided before facts were recorded."""
+    pass at the earliest, and what every gate said. `change`: only with the one in force, the message's last; None where that
+    passed, was made before facts were recorded, or a crowd of other messages waited."""
 
     at: datetime
     decision: str

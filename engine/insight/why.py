@@ -5,6 +5,7 @@ Why somebody never entered a journey is `absence`'s business, the values are `st
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ from engine.store.database import Connection, now
 
 FIRST = ("entered",)
 LAST = ("parked", "ended")
+CROWD = 100
+"""Other messages of the customer that wait, beyond which nobody works out what a change would have done to all of them."""
 INNER = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}
 """What events are called that have no name of their own."""
 
@@ -103,9 +106,11 @@ async def _passages(
     messages = await history.messages(c, ids)
     decided: dict[str, list[Decision]] = defaultdict(list)
     decisions = await history.decisions(c, [m.key for m in messages])
-    policies = await deployments.policies(c, {d.policy for d in decisions})
+    in_force = {d.key: d for d in decisions if past is None or d.at <= past}
+    policies = await deployments.policies(c, {d.policy for d in in_force.values()})
+    changes = await asyncio.to_thread(_changes, list(in_force.values()), policies)
     for d in decisions:
-        decided[d.key].append(_decision(d, policies.get(d.policy)))
+        decided[d.key].append(_decision(d, changes.get(d.id)))
     for m in messages:
         told = _message(m, tuple(decided[m.key]))
         first = told.decisions[0].at if told.decisions else m.decided_at
@@ -230,21 +235,28 @@ def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
     )
 
 
-def _decision(d: Any, policy: Policy | None) -> Decision:
+def _decision(d: Any, change: Change | None) -> Decision:
     gates = tuple(
         Gate(g, a, rule, detail, datetime.fromisoformat(until) if until else None) for g, a, rule, detail, until in d.gates
     )
-    change = None if policy is None else _change(d, policy)
     return Decision(d.at, d.decision, d.reason, d.rule, d.detail, d.until, d.earliest, gates, change)
 
 
-def _change(d: Any, policy: Policy) -> Change | None:
-    """What would have let it pass, worked out from what the decision looked at."""
-    if d.decision == "allow" or d.facts is None:
+def _changes(decisions: Sequence[Any], policies: Mapping[str, Policy]) -> dict[int, Change]:
+    """What would have let them pass, by id. It takes milliseconds each: not for a loop that others wait for."""
+    found = {d.id: _change(d, policies.get(d.policy)) for d in decisions}
+    return {number: change for number, change in found.items() if change is not None}
+
+
+def _change(d: Any, policy: Policy | None) -> Change | None:
+    """Worked out from what the decision looked at."""
+    if d.decision == "allow" or d.facts is None or policy is None:
         return None
     try:
         facts, message = recall(json.loads(d.facts))
     except ValueError:  # a newer version recorded it
+        return None
+    if len(facts.planned) > CROWD:
         return None
     found = in_the_way(policy, facts, message, d.at)
     return Change(_rules(found.alone), _rules(found.together), _enough(found.alone, found.together))

@@ -28,6 +28,12 @@ KEYS = {
     "memory.worker_mb_at_10k",
     "memory.worker_mb_at_100k",
     "memory.bytes_per_waiting",
+    "recording.facts_bytes",
+    "recording.row_bytes",
+    "recording.record_ms_per_500",
+    "recording.write_ms_per_500",
+    "recording.write_without_ms_per_500",
+    "audit.decisions_per_s",
 }
 TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8)
 
