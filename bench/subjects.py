@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 from bench import counts
 from bench.histories import Weight, weigh
 from bench.project import STEPS
+from bench.recording import weigh_facts
 from bench.stack import Stack, WrongResult, stack
 from engine.store.database import connect
 
@@ -85,6 +86,22 @@ class Bench:
             told = s.load("rush", customers=n)
             finished(s, n)
         return {"cohort.webhook_messages_per_s": per_second(n, told)}
+
+    def recording(self) -> Figures:
+        """What the facts of decisions take, and the audit that they are for."""
+        n = self.sizes.part
+        with stack(self.folder / "recording", webhook=False, workers=1) as s:
+            s.load("rush", customers=n)
+            finished(s, n)
+            cost = asyncio.run(weigh_facts(s.servers.database_url))
+        return {
+            "recording.facts_bytes": cost.facts_bytes,
+            "recording.row_bytes": cost.row_bytes,
+            "recording.record_ms_per_500": cost.record_ms,
+            "recording.write_ms_per_500": cost.write_ms,
+            "recording.write_without_ms_per_500": cost.write_without_ms,
+            "audit.decisions_per_s": cost.again,
+        }
 
     def single(self) -> Figures:
         """A part of the work with one customer to a workflow, and the same part in cohorts."""
@@ -174,6 +191,7 @@ class Bench:
             "memory": self.memory,
             "pacing": self.pacing,
             "release": self.release,
+            "recording": self.recording,
         }
 
 

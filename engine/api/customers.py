@@ -18,6 +18,7 @@ from engine.api.errors import Refusal
 from engine.api.reach import Reach
 from engine.api.taking import patiently
 from engine.core.wire import Json
+from engine.insight.asked import BadMoment, read_moment
 from engine.insight.why import why as why_of
 from engine.settings.project import Role
 from engine.store import customers, profiles, refusals
@@ -52,11 +53,20 @@ def routes(reach: Reach) -> APIRouter:
         return _json({"messages": page, "next": page[-1]["id"] if len(found) > limit else None})
 
     @router.get("/{user_id:path}/why", summary="Why something was sent or wasn't", openapi_extra=described)
-    async def why(request: Request, user_id: str, journey: str | None = None) -> JSONResponse:
-        """Every decision about this customer with every gate, in words, as `sojourn why` tells it."""
+    async def why(
+        request: Request,
+        user_id: str,
+        journey: str | None = None,
+        at: Annotated[str | None, Query(description="ISO 8601; without an offset by the customer's own clock")] = None,
+    ) -> JSONResponse:
+        """Every decision about this customer with every gate, in words, as `sojourn why` tells it; with `at`, what stood then."""
         reach.access.caller(request, *READERS)
-        async with patiently(), transaction(reach.database) as c:
-            told = await why_of(c, await _customer(c, user_id), journey, reach.deployments)
+        try:
+            moment = None if at is None else read_moment(at)
+            async with patiently(), transaction(reach.database) as c:
+                told = await why_of(c, await _customer(c, user_id), journey, reach.deployments, moment)
+        except BadMoment as bad:
+            raise Refusal(400, "bad_timestamp", f"at: {bad}", f"{bad.hint}; in a URL + is %2B") from None
         return _json(told.to_json())
 
     @router.get("/{user_id:path}", summary="One customer", openapi_extra=described)

@@ -20,34 +20,45 @@ def why(
         str, typer.Argument(metavar="CUSTOMER", help="A user id, another identifier, an e-mail address or a phone number.")
     ],
     journey: Annotated[str | None, typer.Option("--journey", metavar="NAME", help="Only this journey.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="MOMENT", help="What stood at that moment, by the customer's clock unless it has an offset from UTC."
+        ),
+    ] = None,
     short: Annotated[bool, typer.Option("--short", help="Only the gates that stand in the way, not those that pass.")] = False,
     project: ProjectOption = HERE,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell why a customer got a message, or didn't: every decision with every gate, in words.
+    """Tell why a customer got a message, or didn't: every decision with every gate, in words, and which one change would have
+    let it pass.
 
     Also why somebody never entered a journey. Exit code 1 where nobody is known by that name.
-    Example: [bold]sojourn why ada@example.com --journey welcome[/]
+    Example: [bold]sojourn why ada@example.com --journey welcome --at 2026-03-02T10:00[/]
     """
     from engine.cli.drawing import draw
 
-    told = asyncio.run(_ask(project, data, customer, journey))
+    told = asyncio.run(_ask(project, data, customer, journey, at))
     if as_json:
         print_json(told.to_json())
     else:
         out.print(draw(told, short=short))
 
 
-async def _ask(project: Path, data: Path | None, customer: str, journey: str | None) -> Why:
+async def _ask(project: Path, data: Path | None, customer: str, journey: str | None, at: str | None) -> Why:
+    from engine.insight.asked import BadMoment, read_moment
     from engine.insight.finding import UnknownCustomer, find_customer
     from engine.insight.why import why as ask
     from engine.store.database import connect, transaction
 
     database = connect(locate(project, data, lenient=True).database_url, pool=1)
     try:
+        moment = None if at is None else read_moment(at)
         async with transaction(database) as c:
-            return await ask(c, await find_customer(c, customer), journey)
+            return await ask(c, await find_customer(c, customer), journey, at=moment)
+    except BadMoment as bad:
+        raise Failure(f"--at: {bad}", bad.hint) from None
     except UnknownCustomer as unknown:
         raise Failure(str(unknown), unknown.hint, Code.NO) from None
     finally:

@@ -81,7 +81,8 @@ def _head(told: Why, zone: ZoneInfo) -> RenderableType:
     if names[1:]:
         title.append(f", also {', '.join(names[1:4])}{' …' if len(names) > 4 else ''}", "dim")
     whose = "the customer's zone" if told.own_zone else "the project's zone: the customer's is not known"
-    lines = [title, Text(f"Times are {told.zone} ({whose}); now it is {when(told.at, zone)}.", "dim")]
+    moment = f"this is how it stood on {when(told.at, zone)}" if told.past else f"now it is {when(told.at, zone)}"
+    lines = [title, Text(f"Times are {told.zone} ({whose}); {moment}.", "dim")]
     if told.erased:
         lines.append(Text("This customer was erased: nothing is sent.", "red"))
     if told.restricted:
@@ -168,6 +169,10 @@ def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short
     line.append(_sentence(_plain(decision.detail, zone)), VERDICTS[decision.decision])
     if decision.decision == "drop" and decision.earliest is not None:
         line.append(f" It would have passed on {when(decision.earliest, zone)}.")
+    elif decision.decision == "drop":
+        line.append(" Time alone would not have let it pass.")
+    if decision.change is not None:
+        line.append(f" {decision.change.text}")
     yield line
     known = {g.gate: (g.answer, g.detail) for g in before.gates} if before else {}
     told = [g for g in decision.gates if known.get(g.gate) != (g.answer, g.detail)]

@@ -18,6 +18,7 @@ import typer
 
 from engine.app.ending import end_process
 from engine.cli.asking import why
+from engine.cli.auditing import audit
 from engine.cli.authoring import graph, init, schema, show_problems, validate
 from engine.cli.deploying import deploy, migrate
 from engine.cli.operating import enrollments, retry, stop
@@ -60,7 +61,7 @@ def everywhere(
 for _group, _commands in (
     ("Write", (init, validate, graph, schema)),
     ("Run", (up, deploy, migrate, worker, api)),
-    ("Ask", (why, enrollments)),
+    ("Ask", (why, enrollments, audit)),
     ("Act", (track, identify, retry, stop)),
 ):
     for _command in _commands:

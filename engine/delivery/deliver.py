@@ -25,6 +25,7 @@ from engine.core.incoming import Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
+from engine.core.recording import record
 from engine.delivery import facts
 from engine.delivery.channel import Channel, Outgoing, Receipt, Result
 from engine.delivery.deployment import Deployment, Deployments
@@ -222,16 +223,18 @@ class Delivery:
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
         for draft in chunk:
-            if self._settled(draft, case.keys.get(draft.key), channel, moment, messages, deployment.policy_hash):
+            if self._settled(draft, case.keys.get(draft.key), channel, moment, messages):
                 continue
             person = people[draft.customer]
             draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
             quiet = deployment.quiet_flags(person, moment)
             known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet, moment)
             at = max([moment, *(s.at for s in known.slots)])
-            verdict = decide(policy, known, draft.message(), at)
+            message = draft.message()
+            verdict = decide(policy, known, message, at)
             draft.verdict = verdict
-            decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at))
+            recording = record(known, message)
+            decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at, recording=recording))
             messages.append(self._apply(draft, verdict, at, case, deployment))
             left = case.known.note(draft, at) and draft.outcome is not None
             if left or (draft.reserved and messages[-1]["slot_at"] is None):
@@ -261,9 +264,7 @@ class Delivery:
         if earlier:
             await wake(c, earlier)
 
-    def _settled(
-        self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]], policy: str
-    ) -> bool:
+    def _settled(self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]]) -> bool:
         """Whether the ledger already says what became of this key; fills in the outcome if so."""
         if row is None:
             return False
@@ -279,7 +280,8 @@ class Delivery:
             draft.done("again", until=moment + self.clock.logical_span(float(row.lease_left) + 0.5))
         elif row.status == "handed_over" and channel.capabilities.on_unknown == "assume_sent":
             detail = "the process that handed it over died before the answer: counted as sent"
-            messages.append(draft.ledger_row("unknown", policy=policy, now=moment, slot_at=row.slot_at, detail=detail))
+            draft.consent_version = row.consent_version  # it was decided then, not now
+            messages.append(draft.ledger_row("unknown", policy=row.policy, now=moment, slot_at=row.slot_at, detail=detail))
             draft.done("next", at=moment)
             draft.was_sent = True
         else:

@@ -301,6 +301,7 @@ class Deployments:
     def __init__(self) -> None:
         self._current: Deployment | None = None
         self._plans: dict[str, Plan] = {}
+        self._policies: dict[str, Policy] = {}
         self._last_send: dict[str, bool] = {}
         self._watched: tuple[int, frozenset[str]] = (0, frozenset())
 
@@ -320,6 +321,13 @@ class Deployments:
         if plan_hash not in self._plans:
             await self._load_plans(c, [plan_hash])
         return self._plans[plan_hash]
+
+    async def policies(self, c: Connection, hashes: Iterable[str]) -> Mapping[str, Policy]:
+        """Every policy so far asked for, with these, by hash; those that were never deployed are missing."""
+        wanted = sorted({h for h in hashes if h not in self._policies})
+        for policy_hash, body in (await store.documents(c, wanted) if wanted else {}).items():
+            self._policies[policy_hash] = policy_from_json(body)
+        return self._policies
 
     def known_plan(self, plan_hash: str) -> Plan | None:
         """A plan by hash where this process has it already: plans never change, so nobody has to ask the store."""

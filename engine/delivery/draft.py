@@ -169,7 +169,7 @@ class Draft:
             "tags": list(self.op.tags),
         }
 
-    def decision_row(self, verdict: Verdict, *, policy: str, now: datetime) -> dict[str, Any]:
+    def decision_row(self, verdict: Verdict, *, policy: str, now: datetime, recording: Json) -> dict[str, Any]:
         """The row of `store.ledger.decided`."""
         return {
             "key": self.key,
@@ -185,6 +185,7 @@ class Draft:
             "policy": policy,
             "plan": self.plan.hash,
             "consent_version": self.consent_version,
+            "facts": recording,
         }
 
 

@@ -32,30 +32,38 @@ async def absences(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[Absence]:
-    """One per deployed journey (or for `journey`) that the customer hasn't entered, or hasn't entered again at a later event.
+    """One per deployed journey (or for `journey`) that the customer hadn't entered by `now`, or not again at a later event.
 
-    `person`: a row of `history.person`; `passages`: the rows of `history.passages` in these journeys."""
+    `person`: a row of `history.person`; `passages`: the rows of `history.passages` in these journeys, also those after `now`."""
+    after = {r.journey: r.entered_at for r in reversed(passages) if r.entered_at > now}
+    passages = [r for r in passages if r.entered_at <= now]
+    inside = {r.journey for r in passages}
+    found = [_later(name, at, zone) for name, at in sorted(after.items()) if name not in inside]
     if deployment is None:
-        return [] if passages or journey is None else [Absence(journey, "no_journey", "Nothing is deployed yet.")]
+        return found if passages or found or journey is None else [Absence(journey, "no_journey", "Nothing is deployed yet.")]
     if journey is not None and journey not in deployment.plans:
-        if passages:
-            return []
+        if passages or found:
+            return found
         hint = nearest(journey, deployment.plans)
         return [Absence(journey, "no_journey", f"No journey called {journey} is deployed; {hint}" if hint else "There is none.")]
-    plans = [deployment.plans[j] for j in sorted(deployment.plans) if journey in (None, j)]
+    told = {a.journey for a in found}
+    plans = [deployment.plans[j] for j in sorted(deployment.plans) if journey in (None, j) and j not in told]
     people = await People.load(c, deployment, [person.id], deployment.needs(*plans), now)
     names = sorted({n for p in plans for e in p.entries if (n := _name(e)) is not None})
-    came = await history.entry_events(c, person.id, names)
+    came = await history.entry_events(c, person.id, names, now)
     refused = await refusals.of_events(c, person.id, [e.id for e in came])
     deployed = await history.first_deployed(c, [p.journey for p in plans])
-    found = []
     for plan in plans:
         mine = [r for r in passages if r.journey == plan.journey]
         asked = _Asked(deployment, people, person, plan, mine, came, refused, deployed.get(plan.journey), zone)
         answer = asked.answer()
         if answer is not None:
             found.append(answer)
-    return found
+    return sorted(found, key=lambda a: a.journey)
+
+
+def _later(journey: str, at: datetime, zone: ZoneInfo) -> Absence:
+    return Absence(journey, "later", f"They entered it only on {tell_moment(at, zone)}.", at)
 
 
 def _name(entry: Entry) -> str | None:

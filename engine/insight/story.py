@@ -24,9 +24,28 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of policy, or a fact, as the gates name it."""
+
+    gate: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What would have let a message pass at the moment of its decision. `alone`: each of these by itself, taken away, was enough
+    (a fact: the other way round). `together`: where there is none such, what would all have had to go. `text`: a sentence."""
+
+    alone: tuple[Rule, ...]
+    together: tuple[Rule, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """One verdict about a message: allow, defer or drop, the one rule in the way, when it would pass at the earliest, and what
-    every gate said."""
+    """One verdict about a message: allow, defer or drop, the rule in the way (of several the one that ends last), when it would
+    pass at the earliest, and what every gate said. `change`: only with the one in force, the message's last; None where that
+    passed, was made before facts were recorded, or a crowd of other messages waited."""
 
     at: datetime
     decision: str
@@ -36,6 +55,7 @@ class Decision:
     until: datetime | None
     earliest: datetime | None
     gates: tuple[Gate, ...]
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +116,8 @@ class Passage:
 @dataclass(frozen=True, slots=True)
 class Absence:
     """Why the customer didn't enter a journey (again). reason: no_journey, not_live, no_event, before_deploy, where, condition,
-    no_key, active, again, limit, api, erased or unknown. `at`: of the event looked at."""
+    no_key, active, again, limit, api, erased, unknown, or later (they entered it after the moment asked for). `at`: of the event
+    looked at, or of that entry."""
 
     journey: str
     reason: str
@@ -118,7 +139,8 @@ class OpenHold:
 @dataclass(frozen=True, slots=True)
 class Why:
     """Everything about one customer (or the part of one journey). `identifiers`: (kind, value) · `zone`: IANA, the customer's or
-    policy's; `own_zone`: whether it is the customer's · `at`: when this was asked, logical time."""
+    policy's; `own_zone`: whether it is the customer's · `at`: the moment that it tells of, logical time; `past`: whether that is
+    one that was asked for, and not the present. `erased` and `restricted` are the present's."""
 
     customer: int
     identifiers: tuple[tuple[str, str], ...]
@@ -130,6 +152,7 @@ class Why:
     holds: tuple[OpenHold, ...]
     passages: tuple[Passage, ...]
     absences: tuple[Absence, ...]
+    past: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """For machines: the same fields, moments as ISO text."""

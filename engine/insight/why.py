@@ -5,6 +5,8 @@ Why somebody never entered a journey is `absence`'s business, the values are `st
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,25 +15,39 @@ from zoneinfo import ZoneInfo
 
 from engine.core.clock import zone as zone_named
 from engine.core.limits import DISPLACED
+from engine.core.obstacles import Obstacle, in_the_way
 from engine.core.plan import Plan
+from engine.core.policy import Policy
+from engine.core.recording import recall
 from engine.core.telling import tell_moment
 from engine.delivery.deployment import Deployment, Deployments, NothingDeployed
 from engine.insight.absence import absences
+from engine.insight.as_of import UNDER_WAY, passage_at, stands_at
+from engine.insight.asked import settle_moment
 from engine.insight.finding import UnknownCustomer
-from engine.insight.story import Decision, Gate, Message, Moment, OpenHold, Passage, Why
+from engine.insight.story import Change, Decision, Gate, Message, Moment, OpenHold, Passage, Rule, Why
 from engine.store import history
 from engine.store.database import Connection, now
 
 FIRST = ("entered",)
 LAST = ("parked", "ended")
+CROWD = 100
+"""Other messages of the customer that wait, beyond which nobody works out what a change would have done to all of them."""
 INNER = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}
 """What events are called that have no name of their own."""
 
 
-async def why(c: Connection, customer: int, journey: str | None = None, deployments: Deployments | None = None) -> Why:
+async def why(
+    c: Connection,
+    customer: int,
+    journey: str | None = None,
+    deployments: Deployments | None = None,
+    at: datetime | None = None,
+) -> Why:
     """What happened to `customer` in `journey` (None: in all), with every decision and every gate. Raises UnknownCustomer.
 
-    `deployments`: the process's own, so that plans are read once."""
+    `deployments`: the process's own, so that plans are read once. `at`: tell what stood at that moment, by the customer's clock
+    where it is naive; None: now. Raises BadMoment where it hasn't come."""
     person = await history.person(c, customer)
     if person is None:
         raise UnknownCustomer(str(customer), [])
@@ -41,10 +57,14 @@ async def why(c: Connection, customer: int, journey: str | None = None, deployme
     except NothingDeployed:
         deployment = None
     zone, own = _zone(deployment, person.attributes)
+    past = None if at is None else settle_moment(at, zone, await now(c))
     rows = await history.passages(c, customer, journey)
     plans = {r.plan: await deployments.plan(c, r.plan) for r in rows}
-    passages = await _passages(c, rows, plans, zone)
-    moment = await now(c)
+    passages = await _passages(c, rows, plans, zone, deployments, past)
+    if past is not None:
+        passages = tuple(passage_at(p, past, zone) for p in passages if p.entered_at <= past)
+    moment = past or await now(c)
+    open_holds = await history.holds(c, customer, moment)
     return Why(
         customer=customer,
         identifiers=tuple((k, v) for k, v in person.identifiers),
@@ -53,9 +73,10 @@ async def why(c: Connection, customer: int, journey: str | None = None, deployme
         at=moment,
         erased=person.erased_at is not None,
         restricted=person.restricted,
-        holds=tuple(OpenHold(r.name, r.key, tuple(r.pause), r.opened_at, r.until) for r in await history.holds(c, customer)),
+        holds=tuple(OpenHold(r.name, r.key, tuple(r.pause), r.opened_at, r.until) for r in open_holds),
         passages=passages,
         absences=tuple(await absences(c, deployment, person, rows, journey, moment, zone)),
+        past=past is not None,
     )
 
 
@@ -70,7 +91,14 @@ def _zone(deployment: Deployment | None, attributes: Mapping[str, Any]) -> tuple
     return zone_named(deployment.policy.timezone if deployment else "UTC"), False
 
 
-async def _passages(c: Connection, rows: Sequence[Any], plans: Mapping[str, Plan], zone: ZoneInfo) -> tuple[Passage, ...]:
+async def _passages(
+    c: Connection,
+    rows: Sequence[Any],
+    plans: Mapping[str, Plan],
+    zone: ZoneInfo,
+    deployments: Deployments,
+    past: datetime | None,
+) -> tuple[Passage, ...]:
     ids = [r.id for r in rows]
     moments: dict[int, list[Moment]] = defaultdict(list)
     plan_of = {r.id: plans[r.plan] for r in rows}
@@ -78,14 +106,18 @@ async def _passages(c: Connection, rows: Sequence[Any], plans: Mapping[str, Plan
         moments[i.enrollment_id].append(_input(i, plan_of[i.enrollment_id]))
     messages = await history.messages(c, ids)
     decided: dict[str, list[Decision]] = defaultdict(list)
-    for d in await history.decisions(c, [m.key for m in messages]):
-        decided[d.key].append(_decision(d))
+    decisions = await history.decisions(c, [m.key for m in messages])
+    in_force = {d.key: d for d in decisions if past is None or d.at <= past}
+    policies = await deployments.policies(c, {d.policy for d in in_force.values()})
+    changes = await asyncio.to_thread(_changes, list(in_force.values()), policies)
+    for d in decisions:
+        decided[d.key].append(_decision(d, changes.get(d.id)))
     for m in messages:
         told = _message(m, tuple(decided[m.key]))
         first = told.decisions[0].at if told.decisions else m.decided_at
         moments[m.enrollment_id].append(Moment(first, "message", f"{m.channel} {m.template}", told))
     for t in await history.tasks(c, ids):
-        moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone)))
+        moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone, past)))
     for r in rows:
         moments[r.id] += _own_moments(r)
     return tuple(_passage(r, moments[r.id], zone) for r in rows)
@@ -120,10 +152,9 @@ def _stands(r: Any, messages: Sequence[Message], zone: ZoneInfo) -> str:
         return f"Parked{at}: {r.reason}. Once that is mended, `sojourn retry {r.id}` goes on from there."
     if r.cohort_id is None:
         return "Accepted; Temporal hasn't been told yet."
-    waiting = next((m for m in reversed(messages) if m.status in ("deferred", "reserved", "handed_over")), None)
+    waiting = next((m for m in reversed(messages) if m.status in UNDER_WAY), None)
     if waiting is not None:
-        until = f" until {tell_moment(waiting.until, zone)}" if waiting.until is not None else ""
-        return f"At {waiting.step}, whose message {'is being handed over' if not until else 'waits'}{until}."
+        return stands_at(waiting, zone)
     if r.step is None:
         return "At its beginning."
     if r.wake_at is not None:
@@ -179,10 +210,11 @@ def _step(plan: Plan, op: int) -> str:
     return str(getattr(plan.ops[op], "step", f"#{op}")) if op < len(plan.ops) else f"#{op}"
 
 
-def _task(t: Any, zone: ZoneInfo) -> str:
+def _task(t: Any, zone: ZoneInfo, past: datetime | None) -> str:
+    status = "open" if past is not None and t.closed_at is not None and t.closed_at > past else t.status
     due = f", due {tell_moment(t.due_at, zone)}" if t.due_at is not None else ""
     whose = f" ({t.assignee})" if t.assignee else ""
-    return f"Task for {t.queue}{whose}: {t.title} — {t.status}{due}."
+    return f"Task for {t.queue}{whose}: {t.title} — {status}{due}."
 
 
 def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
@@ -208,8 +240,42 @@ def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
     )
 
 
-def _decision(d: Any) -> Decision:
+def _decision(d: Any, change: Change | None) -> Decision:
     gates = tuple(
         Gate(g, a, rule, detail, datetime.fromisoformat(until) if until else None) for g, a, rule, detail, until in d.gates
     )
-    return Decision(d.at, d.decision, d.reason, d.rule, d.detail, d.until, d.earliest, gates)
+    return Decision(d.at, d.decision, d.reason, d.rule, d.detail, d.until, d.earliest, gates, change)
+
+
+def _changes(decisions: Sequence[Any], policies: Mapping[str, Policy]) -> dict[int, Change]:
+    """What would have let them pass, by id. It takes milliseconds each: not for a loop that others wait for."""
+    found = {d.id: _change(d, policies.get(d.policy)) for d in decisions}
+    return {number: change for number, change in found.items() if change is not None}
+
+
+def _change(d: Any, policy: Policy | None) -> Change | None:
+    """Worked out from what the decision looked at."""
+    if d.decision == "allow" or d.facts is None or policy is None:
+        return None
+    try:
+        facts, message = recall(json.loads(d.facts))
+    except ValueError:  # a newer version recorded it
+        return None
+    if len(facts.planned) > CROWD:
+        return None
+    found = in_the_way(policy, facts, message, d.at)
+    return Change(_rules(found.alone), _rules(found.together), _enough(found.alone, found.together))
+
+
+def _rules(found: Sequence[Obstacle]) -> tuple[Rule, ...]:
+    return tuple(Rule(o.gate, o.rule) for o in found)
+
+
+def _enough(alone: Sequence[Obstacle], together: Sequence[Obstacle]) -> str:
+    """In a sentence: the one change that was enough, any of several, or all that it would have taken."""
+    if alone:
+        each = ": each alone was enough" if len(alone) > 1 else ""
+        return f"It would have passed {', or '.join(o.without for o in alone)}{each}."
+    if together:
+        return f"No one change would have let it pass; all of these would: {'; '.join(o.without for o in together)}."
+    return "No one change would have let it pass."

@@ -100,6 +100,11 @@ def rows(items: Iterable[Mapping[str, Any]]) -> str:
     return orjson.dumps(list(items), default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+def json_text(value: Any) -> str:
+    """A JSON value as text."""
+    return orjson.dumps(value).decode()
+
+
 def _plain(value: object) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)

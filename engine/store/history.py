@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -88,7 +89,7 @@ async def decisions(c: Connection, keys: Sequence[str]) -> list[Row[Any]]:
     """Every decision about these messages, in order."""
     return await fetch(
         c,
-        "select id, key, at, decision, reason, rule, detail, until, earliest, gates, policy, plan, consent_version "
+        "select id, key, at, decision, reason, rule, detail, until, earliest, gates, policy, plan, consent_version, facts "
         "from decisions where key = any(cast(:keys as text[])) order by id",
         keys=list(keys),
     )
@@ -104,26 +105,29 @@ async def tasks(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
     )
 
 
-async def holds(c: Connection, customer: int) -> list[Row[Any]]:
-    """The holds on this customer that are open now: name, key, pause, opened_at, until."""
+async def holds(c: Connection, customer: int, at: datetime) -> list[Row[Any]]:
+    """The holds on this customer that were open at `at`: name, key, pause, opened_at, until."""
     return await fetch(
         c,
-        "select name, key, pause, opened_at, until from holds "
-        "where customer_id = :id and closed_at is null and until > sojourn_now() order by opened_at",
+        "select name, key, pause, opened_at, until from holds where customer_id = :id and opened_at <= :at "
+        "and coalesce(closed_at, 'infinity') > :at and until > :at order by opened_at",
         id=customer,
+        at=at,
     )
 
 
-async def entry_events(c: Connection, customer: int, names: Sequence[str]) -> list[Row[Any]]:
-    """This customer's events of these names, newest first, at most 50 of each: id, name, properties, occurred_at, accepted_at,
-    `n` (how many of that name there are)."""
+async def entry_events(c: Connection, customer: int, names: Sequence[str], at: datetime) -> list[Row[Any]]:
+    """This customer's events of these names up to `at`, newest first, at most 50 of each: id, name, properties, occurred_at,
+    accepted_at, `n` (how many of that name there are)."""
     return await fetch(
         c,
         "select id, name, properties, occurred_at, accepted_at, n from (select *, count(*) over (partition by name) as n, "
         "row_number() over (partition by name order by occurred_at desc, id desc) as nth from events "
-        "where customer_id = :id and name = any(cast(:names as text[]))) as e where nth <= 50 order by occurred_at desc, id desc",
+        "where customer_id = :id and name = any(cast(:names as text[])) and occurred_at <= :at) as e "
+        "where nth <= 50 order by occurred_at desc, id desc",
         id=customer,
         names=list(names),
+        at=at,
     )
 
 

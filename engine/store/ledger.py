@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
-from engine.store.database import Connection, fetch, rows, run
+from engine.store.database import Connection, fetch, json_text, rows, run
 
 UNKNOWN = "unknown"
 """Reason of a message that isn't settled and of which an earlier try may have arrived. It keeps its slot
@@ -23,7 +23,8 @@ async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
     """What the ledger knows under these keys; `leased`: somebody's handover lease is running (`owner`)."""
     found = await fetch(
         c,
-        "select key, status, reason, tries, slot_at, sent_at, until, planned_at, words, lease_owner as owner, "
+        "select key, status, reason, tries, slot_at, sent_at, until, planned_at, words, policy, consent_version, "
+        "lease_owner as owner, "
         "coalesce(lease_until > clock_timestamp(), false) as leased, "
         "greatest(extract(epoch from lease_until - clock_timestamp()), 0) as lease_left "
         "from messages where key = any(cast(:keys as text[]))",
@@ -106,17 +107,17 @@ async def drop(c: Connection, enrollments: Sequence[int], reason: str, detail: s
 
 async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """One row per decision: key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan,
-    consent_version."""
+    consent_version, facts (`core.recording`)."""
     if items:
         await run(
             c,
             "insert into decisions (key, customer_id, at, decision, reason, rule, detail, until, earliest, "
-            "gates, policy, plan, consent_version) "
+            "gates, policy, plan, consent_version, facts) "
             "select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, at "
             "timestamptz, decision text, "
             "reason text, rule text, detail text, until timestamptz, earliest timestamptz, gates jsonb, policy text, plan text, "
-            "consent_version bigint)",
-            rows=rows(items),
+            "consent_version bigint, facts text)",
+            rows=rows({**item, "facts": json_text(item["facts"])} for item in items),
         )
 
 

@@ -34,6 +34,12 @@ KEYS = {
     "release.messages_per_s",
     "release.import_seconds",
     "release.decisions_at_once",
+    "recording.facts_bytes",
+    "recording.row_bytes",
+    "recording.record_ms_per_500",
+    "recording.write_ms_per_500",
+    "recording.write_without_ms_per_500",
+    "audit.decisions_per_s",
 }
 TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8, promotion=4, held=4)
 
