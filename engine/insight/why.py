@@ -182,9 +182,9 @@ def _input(i: Any, plan: Plan) -> Moment:
         text, kind = f"Entered by {_event(i)}.", "entered"
     elif i.kind == "exit":
         by = {"goal": f"Left: {what} reached the goal.", "restarted": f"Left: {what} began it anew."}
-        higher = i.reason.removeprefix(DISPLACED) if i.reason.startswith(DISPLACED) else ""
-        by[i.reason] = f"Left: {higher} began, which stands above it in a limit." if higher else by.get(i.reason, "")
-        text, kind = by[i.reason] or f"Left: {_event(i)} came.", "exit"
+        if i.reason.startswith(DISPLACED):
+            by[i.reason] = f"Left: {i.reason.removeprefix(DISPLACED)} began, which stands above it in a limit."
+        text, kind = by.get(i.reason, f"Left: {_event(i)} came."), "exit"
     else:
         kind = i.kind
         text = {

@@ -142,7 +142,7 @@ def test_every_reason_of_an_end_is_explained() -> None:
     """Each reason that the engine itself gives for an end is on the page."""
     folders = [ROOT / "engine" / name for name in ("core", "delivery", "intake")]
     source = "\n".join(p.read_text(encoding="utf-8") for folder in folders for p in folder.glob("*.py"))
-    given = set(re.findall(r"(?:done|out)\(\"exit\", reason=\"(\w+)\"\)", source))
+    given = set(re.findall(r"(?:done|out|Outcome)\(\"exit\", (?:\*place, )?reason=\"(\w+)\"\)", source))
     given |= set(re.findall(r"leave\(person, inside, \"(\w+)\"", source)) | set(
         re.findall(r"^STOPPED = \"(\w+)\"", source, re.MULTILINE)
     )
