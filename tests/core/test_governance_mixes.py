@@ -16,6 +16,7 @@ from engine.core.clock import Duration
 from engine.core.facts import CapFact, Message, PlannedFact, SlotFact, Verdict
 from engine.core.governance import decide
 from engine.core.policy import Cap, Policy, SegmentLimit, Tier
+from engine.core.queue import moments
 from tests.core.governing import NOON, facts, message, near_a_change, policy
 
 HOUR = timedelta(hours=1)
@@ -84,6 +85,14 @@ def test_a_slot_is_set_aside_for_what_carries_the_tag_only() -> None:
     assert "defer" == decide(rules, facts(planned=(ahead,)), low, NOON).decision
     assert "allow" == decide(rules, facts(planned=(replace(ahead, tags=("news",)),)), low, NOON).decision
     assert "allow" == decide(rules, facts(planned=(ahead,)), replace(low, tags=("news",)), NOON).decision
+
+
+def test_the_queue_of_a_cap_on_a_tag_holds_what_carries_it() -> None:
+    """Of three in one tier the second waits for the first one's tag, and the third, without it, for nobody."""
+    one = PlannedFact("lifecycle", "email", "offers", "care", NOON, 1, NOON - HOUR, tags=("discount",))
+    waiting = [one, replace(one, enrollment=2), replace(one, enrollment=3, tags=("news",))]
+    found = moments(policy(caps=(DISCOUNTS,)), facts(), waiting, NOON)
+    assert [(1, NOON), (2, NOON + timedelta(days=30)), (3, NOON)] == [(p.enrollment, at) for p, at in found]
 
 
 TIERS, CHANNELS, TOPICS = ("lifecycle", "triggered", "promotional"), ("email", "sms"), ("offers", "news")
