@@ -16,6 +16,7 @@ from engine.core.clock import Duration
 from engine.core.facts import CapFact, Message, PlannedFact, SlotFact, Verdict
 from engine.core.governance import decide
 from engine.core.policy import Cap, Policy, SegmentLimit, Tier
+from engine.core.queue import moments
 from tests.core.governing import NOON, facts, message, near_a_change, policy
 
 HOUR = timedelta(hours=1)
@@ -86,6 +87,14 @@ def test_a_slot_is_set_aside_for_what_carries_the_tag_only() -> None:
     assert "allow" == decide(rules, facts(planned=(ahead,)), replace(low, tags=("news",)), NOON).decision
 
 
+def test_the_queue_of_a_cap_on_a_tag_holds_what_carries_it() -> None:
+    """Of three in one tier the second waits for the first one's tag, and the third, without it, for nobody."""
+    one = PlannedFact("lifecycle", "email", "offers", "care", NOON, 1, NOON - HOUR, tags=("discount",))
+    waiting = [one, replace(one, enrollment=2), replace(one, enrollment=3, tags=("news",))]
+    found = moments(policy(caps=(DISCOUNTS,)), facts(), waiting, NOON)
+    assert [(1, NOON), (2, NOON + timedelta(days=30)), (3, NOON)] == [(p.enrollment, at) for p, at in found]
+
+
 TIERS, CHANNELS, TOPICS = ("lifecycle", "triggered", "promotional"), ("email", "sms"), ("offers", "news")
 JOURNEYS, TAGS = ("care", "cart"), ("discount", "survey")
 
@@ -95,15 +104,16 @@ def some(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.one_of(st.just(()), st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True).map(tuple))
 
 
-windows = st.one_of(
-    st.sampled_from([("day", None), ("week", None), ("month", None)]),
-    st.sampled_from([Duration(seconds=3600), Duration(days=1), Duration(days=3, seconds=60)]).map(lambda d: ("rolling", d)),
+Windows = st.SearchStrategy[tuple[str, Duration | None]]
+calendar: Windows = st.sampled_from([("day", None), ("week", None), ("month", None)])
+rolls: Windows = st.sampled_from(
+    [("rolling", length) for length in (Duration(seconds=3600), Duration(days=1), Duration(days=3, seconds=60))]
 )
 
 
 @st.composite
-def mixed_caps(draw: st.DrawFn) -> Cap:
-    """A cap or a gap of any mix."""
+def mixed_caps(draw: st.DrawFn, windows: Windows = calendar | rolls) -> Cap:
+    """A cap or a gap of any mix, over one of these windows."""
     per, rolling = draw(windows)
     cap = Cap(
         name=f"c{draw(st.integers(0, 10**9))}",
@@ -211,7 +221,7 @@ def test_no_cap_of_any_mix_is_ever_exceeded(
 @given(
     st.permutations(range(7)),
     st.lists(wants, min_size=7, max_size=7),
-    st.lists(mixed_caps(), min_size=1, max_size=3),
+    st.sampled_from([calendar, rolls]).flatmap(lambda windows: st.lists(mixed_caps(windows), min_size=1, max_size=3)),
     st.booleans(),
     st.lists(st.tuples(st.integers(1, 4000), wants), max_size=3),
 )
@@ -219,7 +229,7 @@ def test_no_cap_of_any_mix_is_ever_exceeded(
 def test_who_gets_through_does_not_depend_on_who_is_decided_first(
     order: list[int], wanted: list[Wanted], rules: list[Cap], vip: bool, before: list[tuple[int, Wanted]]
 ) -> None:
-    """Seven at once under any mix: each goes, or is told the same time, whoever comes first."""
+    """Seven at once under any mix of caps that roll, or of caps of the calendar: each goes, or is told the same time."""
     known = policy(caps=tuple(rules))
     told = tuple(cap_facts(cap, vip, None) for cap in rules)
     slots = tuple(slot(one.message(NOON), NOON - timedelta(minutes=ago)) for ago, one in before)
