@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -170,6 +171,44 @@ async def test_an_urgent_message_waits_for_no_broadcast(database: Database) -> N
     assert went.index("reset") < 20
     await asyncio.gather(*waiting)
     assert 41 == len(went)
+
+
+async def test_the_next_token_is_for_the_urgent(database: Database) -> None:
+    """At a token in two seconds, ordinary messages wait for the next one. One that is urgent comes after them and gets it."""
+    pace, went = Pace(database, "email", 0.5), list[str]()
+    assert 1 == await pace.take(1, urgent=False, rank=0, patience=60)
+
+    async def one(name: str, urgent: bool) -> None:
+        if await pace.take(1, urgent=urgent, rank=0, patience=60):
+            went.append(name)
+
+    waiting = [asyncio.create_task(one("promotion", False)) for _ in range(5)]
+    while len(pace._lanes[False].waiting) < 5:
+        await asyncio.sleep(0)
+    await one("reset", True)
+    assert ["reset"] == went
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_each_lane_asks_for_its_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Urgent messages ask further ahead than the others and take what there is; the others leave it until a block is there.
+    Neither takes more at once than a rested channel has."""
+    asked: dict[bool, tuple[int, int, float]] = {}
+    real = store.take
+    for urgent in (False, True):
+
+        async def noting(*values: Any, urgent: bool = urgent, **named: Any) -> tuple[int, float]:
+            asked[urgent] = (values[3], named["enough"], named["ahead"])
+            return await real(*values, **named)
+
+        monkeypatch.setattr(store, "take", noting)
+        assert 0 < await Pace(database, "email", 1000.0).take(5000, urgent=urgent, rank=0, patience=60)
+    (wanted, enough, ahead), (wanted_too, one, further) = asked[False], asked[True]
+    assert int(1000 * (BURST_SECONDS + AHEAD_SECONDS)) == wanted == wanted_too
+    assert (1, True) == (one, 1 < enough < 1000 * AHEAD_SECONDS)
+    assert further >= 2 * ahead == 2 * AHEAD_SECONDS
 
 
 async def test_higher_tiers_wait_for_no_lower_ones(database: Database) -> None:
