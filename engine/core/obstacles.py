@@ -37,20 +37,23 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """`alone`: each of these by itself would have been enough. Where there is none, `together`: what would all have had to go, ()
-    where it can't be told."""
+    """`alone`: each of these by itself would have been enough. Where there is none, `together`: what would all have had to go; ()
+    where there are several ways."""
 
     alone: tuple[Obstacle, ...] = ()
     together: tuple[Obstacle, ...] = ()
 
 
-def in_the_way(policy: Policy, facts: Facts, message: Message, now: datetime) -> Obstacles:
-    """What kept `message` from being allowed at `now`; nothing where it was allowed.
+def in_the_way(policy: Policy, facts: Facts, message: Message, now: datetime) -> Obstacles | None:
+    """What kept `message` from being allowed at `now`; nothing where it was allowed; None where a gate stands in the way of which
+    nothing here says what it looks at.
 
     A rule that weren't there would have let other messages go earlier too: where they would then have gone first, taking it
     away is not enough."""
     asked = (policy, facts, message)
     found = _blocking(asked, now)
+    if not _allowed(asked, found, now):
+        return None
     alone = tuple(o for o in found if _allowed(asked, [o], now))
     if alone or not found:
         return Obstacles(alone)

@@ -13,10 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from engine.core.governance import decide
-from engine.core.policy import Policy
+from engine.core.policy import Policy, policy_from_json
 from engine.core.recording import recall
 from engine.core.wire import Json, digest
-from engine.delivery.deployment import Deployments
 from engine.delivery.draft import gates_json
 from engine.store import deployments, recorded
 from engine.store.database import Database, transaction
@@ -97,8 +96,7 @@ class Tally:
 async def audit(database: Database, chosen: Chosen, sample: int | None = None) -> AsyncIterator[tuple[int, Tally]]:
     """Make the chosen decisions again (of a `sample`, so many of them by chance), in batches: how many there are in all, and each
     batch's tally. A transaction to a batch; decisions made meanwhile are left to the next audit."""
-    known = Deployments()
-    altered: dict[str, bool] = {}
+    policies: dict[str, Policy | None] = {}
     async with transaction(database) as c:
         total, newest = await recorded.extent(c, chosen)
         ids = None if sample is None else await recorded.some(c, chosen, sample)
@@ -110,29 +108,27 @@ async def audit(database: Database, chosen: Chosen, sample: int | None = None) -
                 rows = await recorded.following(c, chosen, last, newest, BATCH)
             else:
                 rows = await recorded.by_id(c, ids[done : done + BATCH])
-            wanted = sorted({r.policy for r in rows if r.policy not in altered})
-            policies = await known.policies(c, wanted)
+            wanted = sorted({r.policy for r in rows if r.policy not in policies})
             for policy_hash, body in (await deployments.documents(c, wanted)).items():
-                altered[policy_hash] = digest(body) != policy_hash
+                policies[policy_hash] = policy_from_json(body) if digest(body) == policy_hash else None
         if not rows:
             return
         done, last = done + len(rows), rows[-1].id
-        yield total, _checked(rows, policies, altered)
+        yield total, _checked(rows, policies)
 
 
-def _checked(rows: Sequence[Any], policies: Mapping[str, Policy], altered: Mapping[str, bool]) -> Tally:
+def _checked(rows: Sequence[Any], policies: Mapping[str, Policy | None]) -> Tally:
+    """`policies`: by hash; None for one whose content isn't what its hash says."""
     tally = Tally(looked_at=len(rows))
     for row in rows:
-        policy = policies.get(row.policy)
-        if row.facts is None:
-            tally.unchecked[NO_FACTS] += 1
+        if row.facts is None or row.policy not in policies:
+            tally.unchecked[NO_FACTS if row.facts is None else NO_POLICY] += 1
             continue
+        policy = policies[row.policy]
         if policy is None:
-            tally.unchecked[NO_POLICY] += 1
-            continue
-        differing = _differing(row, policy)
-        if altered[row.policy]:
-            differing = (Differing("policy", row.policy, "the policy of this hash has other content"), *differing)
+            differing: tuple[Differing, ...] = (Differing("policy", row.policy, "what is stored under this hash was changed"),)
+        else:
+            differing = _differing(row, policy)
         if differing:
             tally.differences.append(Difference(row.id, row.key, row.customer_id, row.at, row.policy, differing))
         else:

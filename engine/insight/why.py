@@ -264,7 +264,7 @@ def _change(d: Any, policy: Policy | None) -> Change | None:
     if len(facts.planned) > CROWD:
         return None
     found = in_the_way(policy, facts, message, d.at)
-    return Change(_rules(found.alone), _rules(found.together), _enough(found.alone, found.together))
+    return None if found is None else Change(_rules(found.alone), _rules(found.together), _enough(found.alone, found.together))
 
 
 def _rules(found: Sequence[Obstacle]) -> tuple[Rule, ...]:

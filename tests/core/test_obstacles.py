@@ -64,6 +64,7 @@ def test_what_stands_together_must_all_go(case: Case) -> None:
     """Where no change is enough alone, all that are named together are, and none of them can stay."""
     asked, known, about, now = case
     found = in_the_way(asked, known, about, now)
+    assert found is not None, "a gate stands in the way of which engine.core.obstacles says nothing"
     assert not (found.alone and found.together)
 
     def passes(without: tuple[object, ...]) -> bool:
