@@ -11,6 +11,7 @@ from datetime import datetime
 from engine.authoring import shape_journey as shape
 from engine.authoring.compile_steps import Steps
 from engine.authoring.model_tracking import EventType
+from engine.authoring.passages import Placed
 from engine.authoring.scopes import LAST_SEND, Names, event_fields
 from engine.authoring.spots import Spot
 from engine.authoring.variables import variable_types
@@ -40,8 +41,9 @@ class Correlation:
         return declares and match != "any"
 
 
-def compile_journey(written: shape.Journey, document: Document, world: World) -> tuple[Plan, list[str]]:
-    """The plan, sealed, and notes on what each event matches. What is wrong is added to `document.problems`."""
+def compile_journey(written: shape.Journey, document: Document, world: World) -> tuple[Placed, list[str]]:
+    """The plan, sealed, with its steps' places, and notes on what each event matches. What is wrong is added to
+    `document.problems`."""
     top = Spot(document)
     notes: list[str] = []
     entry = entry_fields(world, written)
@@ -69,7 +71,7 @@ def compile_journey(written: shape.Journey, document: Document, world: World) ->
     )
     if plan.starts and plan.ends and plan.ends <= plan.starts:
         (top / "ends").report("SJ421", "it ends before it starts")
-    return sealed(plan), notes
+    return Placed(sealed(plan), steps.ids), notes
 
 
 def _key(written: shape.Journey, top: Spot) -> str | None:

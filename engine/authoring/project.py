@@ -17,8 +17,10 @@ from engine.authoring import shape_policy, shape_tests, shape_tracking
 from engine.authoring.compile_journey import compile_journey
 from engine.authoring.compile_policy import compile_policy
 from engine.authoring.compile_tracking import compile_segments, compile_tracking
+from engine.authoring.conflicts import report_conflicts
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import Tracking
+from engine.authoring.passages import Placed
 from engine.authoring.shape_journey import Journey
 from engine.authoring.spots import Spot
 from engine.authoring.templates import Template, load_templates
@@ -92,11 +94,14 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     world = World(
         tracking, segments, policy, templates, channels, {name: j for name, (j, _) in written.items()}, names - set(written)
     )
-    plans: dict[str, Plan] = {}
+    placed: dict[str, Placed] = {}
     notes: list[str] = []
     for name, (journey, document) in written.items():
-        plans[name], said = compile_journey(journey, document, world)
+        placed[name], said = compile_journey(journey, document, world)
         notes += said
+    if shared["policy"] and not errors(shared["policy"].problems):
+        sound = {name: p for name, p in placed.items() if not errors(written[name][1].problems)}
+        report_conflicts(sound, policy, Spot(shared["policy"]))
     tests = _tests(journeys_folder / "tests", folder, documents, names)
     hushed = {code for name, codes in _FOLLOWS.items() if _broken(shared[name]) for code in codes}
     if any(d.root is None for d in documents):
@@ -104,6 +109,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     found = in_order(p for p in [*problems, *(p for d in documents for p in d.problems)] if p.code not in hushed)
     if errors(found):
         raise AuthoringError(found)
+    plans = {name: p.plan for name, p in placed.items()}
     return Compiled(plans, policy, tracking, segments, templates, found, notes, tests)
 
 
