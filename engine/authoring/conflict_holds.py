@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from heapq import heappop, heappush
 
+from engine.authoring.conditions import verdict
 from engine.authoring.conflict_paths import leads
 from engine.authoring.passages import MONDAY, Placed, at_least, begun, latest, longest, tier_of
 from engine.authoring.spots import Spot
@@ -29,13 +30,11 @@ def report(journeys: Mapping[str, Placed], policy: Policy, top: Spot) -> None:
 def own(journey: Placed, policy: Policy, rule: HoldRule) -> None:
     """Reports the messages of a journey that its own hold pauses. An error where all of one step expire while it lasts."""
     plan, lasts = journey.plan, at_least(rule.at_most)
-    soonest = quickest(plan)
-    certain = {r.op: r for r in reversed(latest(plan, policy, begun(plan, MONDAY)))}
+    soonest, sure = quickest(plan), sure_to_fail(plan, policy, rule)
     for op, send in paused(plan, policy, rule):
         if soonest.get(op, lasts) >= lasts:
             continue
-        sure = certain.get(op)
-        always = sure is not None and send.condition is None and sure.until is not None and sure.until - MONDAY <= lasts
+        always = op in sure
         message = f"the hold while in {plan.journey!r} pauses its own tier {send.tier!r}: this message "
         if send.on_defer != "wait":
             message += f"is {'always ' if always else ''}left out"
@@ -50,10 +49,23 @@ def own(journey: Placed, policy: Policy, rule: HoldRule) -> None:
         )
 
 
+def sure_to_fail(plan: Plan, policy: Policy, rule: HoldRule) -> set[int]:
+    """The operations of sends whose first message is over, at the latest, while the hold of their own journey lasts."""
+    lasts, concerned = at_least(rule.at_most), dict(paused(plan, policy, rule))
+    certain = {r.op: r for r in reversed(latest(plan, policy, begun(plan, MONDAY)))}
+    return {
+        op
+        for op, one in certain.items()
+        if op in concerned and one.send.condition is None and one.until is not None and one.until - MONDAY <= lasts
+    }
+
+
 def paused(plan: Plan, policy: Policy, rule: HoldRule) -> Iterator[tuple[int, Send]]:
     """The sends that `rule` pauses."""
     for op, send in enumerate(plan.ops):
-        if isinstance(send, Send) and send.tier in rule.pause and "holds" not in tier_of(policy, send).skip:
+        if not isinstance(send, Send) or verdict(send.condition) is False:
+            continue
+        if send.tier in rule.pause and "holds" not in tier_of(policy, send).skip:
             yield op, send
 
 

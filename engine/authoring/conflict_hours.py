@@ -32,6 +32,7 @@ from engine.authoring.spots import Spot
 from engine.core.clock import Duration, format_duration
 from engine.core.plan import Branch, Jump, Loop, Moment, Plan, Send, Wait, WaitFor
 from engine.core.policy import Policy
+from engine.settings.problems import Level
 
 _SLACK = int(SLACK.total_seconds()) // 60
 _NIGHT = 5 * 60
@@ -64,72 +65,83 @@ class Closed:
     some: tuple[int, ...]
 
 
-def report(journeys: Iterable[Placed], policy: Policy, top: Spot) -> None:
-    """Reports the sends of all journeys; what comes from a tier's own `expires` once, at the tier."""
-    defaults: dict[str, list[tuple[str, str]]] = {}
-    for journey in journeys:
-        for op, times in arrivals(journey.plan, policy).items():
-            send = journey.plan.ops[op]
-            if isinstance(send, Send) and times.possibly:
-                _send(journey, policy, op, send, times, defaults)
-    for i, tier in enumerate(policy.tiers):
-        if found := defaults.get(tier.name):
-            (name, why), more = found[0], f" and of {len(found) - 1} more" if len(found) > 1 else ""
-            message = f"this is too short for messages of {name}{more}: {why}"
-            (top / "tiers" / i / "expires").report("SJ433", message, _HINT, level="warning")
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A message that can't wait as long as it may have to on `channel`: whoever gets there (`always`), or some."""
+
+    channel: str
+    always: bool
+    why: str
 
 
 _HINT = "give it a longer expires:, or have people get there when it may be sent (wait: {until: …})"
 
 
-def _send(journey: Placed, policy: Policy, op: int, send: Send, times: Times, defaults: dict[str, list[tuple[str, str]]]) -> None:
-    spot, length = journey.spot(op), worth(policy, send)
-    if length == Duration():
-        (spot / ("expires" if send.expires is not None else "send")).report(
-            "SJ433", "this expires the moment it is reached", _HINT
-        )
-        return
+def report(journeys: Iterable[Placed], policy: Policy, top: Spot) -> None:
+    """Reports the sends of all journeys; what comes for some from a tier's own `expires` once, at the tier."""
+    defaults: dict[str, list[tuple[str, str]]] = {}
+    for journey in journeys:
+        for op, times in sorted(arrivals(journey.plan, policy).items()):
+            send = journey.plan.ops[op]
+            if not isinstance(send, Send) or verdict(send.condition) is False:
+                continue
+            spot = journey.spot(op)
+            _windows(spot, policy, send)
+            short = judged(policy, send, times)
+            if short is None:
+                continue
+            own = send.on_defer if send.on_defer != "wait" else send.expires
+            part = "send" if own is None else "on_defer" if send.on_defer != "wait" else "expires"
+            if short.always or own is not None:
+                level: Level = "error" if short.always else "warning"
+                (spot / part).report("SJ433", short.why, _HINT, key=own is None, level=level)
+            else:
+                defaults.setdefault(send.tier, []).append((f"{journey.step(op)!r} of {journey.plan.journey!r}", short.why))
+    for i, tier in enumerate(policy.tiers):
+        if found := defaults.get(tier.name):
+            (name, why), more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
+            message = f"this is too short for {name}{more}: {why}"
+            (top / "tiers" / i / "expires").report("SJ433", message, _HINT, level="warning")
+
+
+def _windows(spot: Spot, policy: Policy, send: Send) -> None:
+    place, hint = spot / ("window" if send.window else "send"), "move the window into the hours that policy.yaml leaves open"
     if send.window and window(send.window.start, send.window.end, send.window.days) == EVERY:
         message = "this window is open all the time: it begins and ends at the same time"
-        (spot / "window").report("SJ434", message, "remove it, or give it another end", key=True, level="warning")
+        place.report("SJ434", message, "remove it, or give it another end", key=True, level="warning")
     for i, hours in enumerate(closings(policy, send)):
-        if _never(spot, send, hours, fallback=i > 0):
+        if EVERY in (hours.always, *hours.some):
+            whom = "" if hours.always == EVERY else " to some, of whom the `if` of quiet hours holds"
+            message = f"this can never be sent on {hours.channel}{whom}: quiet hours leave nothing of the time at which it may go"
+            level: Level = "error" if hours.always == EVERY and i == 0 else "warning"
+            place.report("SJ434", message, hint, key=True, level=level)
+
+
+def judged(policy: Policy, send: Send, times: Times) -> Short | None:
+    """Whether messages of `send`, reached at `times`, expire before hours let them go. A fallback is never for everybody, nor is
+    what never opens judged here."""
+    length = worth(policy, send)
+    if length == Duration():
+        return Short(send.channels[0], always=True, why="this expires the moment it is reached")
+    for i, hours in enumerate(closings(policy, send)):
+        if hours.always == EVERY or not times.possibly:
             continue
         if send.on_defer != "wait":
-            if not times.possibly & ~hours.always:
-                message = f"this is always left out on {hours.channel}: it is reached only when it may not be sent"
-                (spot / "on_defer").report("SJ433", message, _HINT, level="warning" if i else "error")
+            if i == 0 and not times.possibly & ~hours.always:
+                why = f"this is always left out on {hours.channel}: it is reached only when it may not be sent"
+                return Short(hours.channel, always=True, why=why)
             continue
         if length is None or length.months:
             continue
         least = length.days * DAY + -(-length.seconds // 60)
-        if not times.possibly & ~waiting(hours.always, least + _SLACK):
-            place = spot / ("expires" if send.expires is not None else "send")
-            message = f"this always expires before it may be sent: {_why(hours.always, times.possibly, length, hours.channel)}"
-            place.report("SJ433", message, _HINT, key=send.expires is None, level="warning" if i else "error")
-            return
-        for closed in (hours.always, *hours.some):
-            lost = times.surely & waiting(closed, least + 1)
-            if not lost:
-                continue
-            why = _why(closed, lost, length, hours.channel)
-            if send.expires is None:
-                defaults.setdefault(send.tier, []).append((f"{journey.step(op)!r} of {journey.plan.journey!r}", why))
-            else:
-                (spot / "expires").report("SJ433", f"some never get this message: {why}", _HINT, level="warning")
-            return
-
-
-def _never(spot: Spot, send: Send, hours: Closed, *, fallback: bool) -> bool:
-    closed = [c for c in (hours.always, *hours.some) if c == EVERY]
-    if closed:
-        everybody = hours.always == EVERY and not fallback
-        whom = "" if hours.always == EVERY else " for some, of whom the condition of a rule holds"
-        message = f"on {hours.channel} this can never be sent{whom}: quiet hours leave nothing of the times at which it may go"
-        place = spot / "window" if send.window else spot / "send"
-        hint = "move the window into the hours that policy.yaml leaves open"
-        place.report("SJ434", message, hint, key=True, level="error" if everybody else "warning")
-    return bool(closed)
+        if i == 0 and not times.possibly & ~waiting(hours.always, least + _SLACK):
+            why = _why(hours.always, times.possibly, length, hours.channel)
+            return Short(hours.channel, always=True, why=f"this always expires before it may be sent: {why}")
+        for closed in (hours.always, *(some for some in hours.some if some != EVERY)):
+            if lost := times.surely & waiting(closed, least + 1):
+                why = _why(closed, lost, length, hours.channel)
+                return Short(hours.channel, always=False, why=f"some never get this: {why}")
+    return None
 
 
 def _why(closed: int, minutes: int, length: Duration, channel: str) -> str:
