@@ -91,6 +91,11 @@ def conflicts(found: list[Problem]) -> list[tuple[str, str]]:
             "warning",
         ),  # or on a sunday, and a monday
         (WEEKLY, f"{MONDAYS}\n- {{{SEND}}}\n- {{wait: 7d, id: w}}\n- {{{SEND}, expires: 1d}}", None),
+        (
+            WEEKLY,
+            f"{NINE}\n- {{{SEND}, expires: 4h}}\n- {{wait: 1d, id: w}}\n- {{{SEND}, expires: 2h}}",
+            "warning",
+        ),  # not on sundays
         ("caps: [{name: few, limit: 0, per: day}]\n", f"- {{{SEND}}}", "warning"),
         ("caps: [{name: few, limit: 0, per: day, channel: sms}]\n", f"- {{{SEND}}}", None),
     ],
@@ -285,7 +290,7 @@ HOLD = "holds: [{while_in: j, pause: [lifecycle], at_most: 14d}]\n"
     ],
 )
 def test_holds_stop_others(problems: Finding, policy: str, steps: str, expected: list[tuple[str, str]]) -> None:
-    """A hold that pauses its own journey, and two journeys that pause each other, are found; to pause others is what it is for."""
+    """A hold that pauses its own journey, and two journeys that pause each other, are found; to pause others is its use."""
     other = HEAD.replace("journey: j", "journey: other") + f"- {{{SEND}, tier: promotional}}"
     assert expected == conflicts(problems(steps, policy=POLICY + policy, other=other))
 
