@@ -80,12 +80,11 @@ def day_off(rule: QuietHours, day: date) -> DayOff | None:
 def opened(hours: Hours, moment: datetime) -> datetime | None:
     """When the stretch that is open at `moment` began, where that was on the same local day; None where it began before."""
     today, _ = clock.calendar_window(moment, "day", hours.zone)
-    began = [b for b in _openings(hours, moment, today) if today <= b <= moment]
-    return max((b for b in began if closed(hours, b) is None), default=None)
+    return max((b for b in _endings(hours, moment, today) if today <= b <= moment), default=None)
 
 
-def _openings(hours: Hours, moment: datetime, today: datetime) -> Iterator[datetime]:
-    # Where something that was in the way ends, around `moment`; something else may still be.
+def _endings(hours: Hours, moment: datetime, today: datetime) -> Iterator[datetime]:
+    # Where something that was in the way ends, around `moment`. Where it is open at `moment`, nothing else was after the last.
     for rule in hours.quiet:
         if rule.start:
             yield from (ends for _, ends in clock.spans(moment, rule.start, rule.end, rule.days, hours.zone))

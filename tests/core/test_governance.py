@@ -93,6 +93,16 @@ def test_an_unknown_zone_takes_policys_unless_the_channel_must_not_guess() -> No
     assert "allow" == decide(rules, facts(zone=None), message(channel="sms", tier="transactional"), NOON).decision
 
 
+@pytest.mark.parametrize("zone", [None, "", "Mars/Base"])
+def test_a_channel_that_must_not_guess_needs_a_zone_that_exists(zone: str | None) -> None:
+    """By day too, and where no quiet hours apply: dropped; on other channels the message goes."""
+    rules = policy(unknown_timezone={"sms": "drop"})
+    verdict = decide(rules, facts(zone=zone), message(channel="sms"), NOON)
+    assert ("drop", "quiet_hours", "unknown_timezone") == (verdict.decision, verdict.reason, verdict.rule)
+    assert "allow" == decide(rules, facts(zone=zone), message(), NOON).decision
+    assert "allow" == decide(rules, facts(), message(channel="sms"), NOON).decision
+
+
 @pytest.mark.parametrize(
     ("rule", "flags", "expected"),
     [
