@@ -219,6 +219,7 @@ class Delivery:
         moment = await now(c)
         case = await facts.load(c, policy, chunk, moment)
         case.known.caps = await cap_facts(c, deployment, people, moment)
+        asked = await People.load(c, deployment, list(people), deployment.hours_needs, moment)
         freed: set[int] = set()
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
@@ -227,7 +228,7 @@ class Delivery:
                 continue
             person = people[draft.customer]
             draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
-            quiet = deployment.quiet_flags(person, moment)
+            quiet = asked.quiet_flags(person)
             known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet, moment)
             at = max([moment, *(s.at for s in known.slots)])
             message = draft.message()

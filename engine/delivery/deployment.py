@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from engine.authoring.expressions import Context, Expression, ExpressionError, compile_expression, compile_value
+from engine.authoring.expressions import Context, Expression, compile_expression, compile_value
 from engine.authoring.model_segments import Did, InSegment, Segments, walk
 from engine.authoring.model_tracking import EventType, Tracking, convert, native
 from engine.authoring.templates import template_from_json
@@ -55,8 +55,9 @@ class Needs:
 
 @dataclass(slots=True)
 class Deployment:
-    """One deployment. `plans`: the plan that each journey enrolls into now. `cap_needs`: what caps read of a customer (None: they
-    are the same for everybody); `cap_events`: the events that may change that."""
+    """One deployment. `plans`: the plan that each journey enrolls into now. `hours_needs`: what policy's quiet hours ask for.
+    `cap_needs`: what caps read of a customer (None: they are the same for everybody); `cap_events`: the events that may change
+    that."""
 
     id: int
     policy: Policy
@@ -76,6 +77,7 @@ class Deployment:
     _hours_read: frozenset[str] = frozenset()
     _order: dict[str, int] = field(default_factory=dict)
     _asks: dict[tuple[str, str], bool] = field(default_factory=dict)
+    hours_needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
         self.cap_needs = self._cap_needs()
@@ -84,6 +86,7 @@ class Deployment:
         self._key_names = tuple(sorted(keys))
         conditions = [self.expression(q.condition) for q in self.policy.quiet_hours if q.condition is not None]
         self._hours_read = frozenset(name for c in conditions for name in c.uses.customer)
+        self.hours_needs = self._needs_in({w for c in conditions for w in re.findall(r"\w+", c.source)})
         for plan in self.plans.values():
             for entry in plan.entries:
                 name = entry.event if entry.kind == "event" else f"api:{plan.journey}"
@@ -157,15 +160,6 @@ class Deployment:
         zone = attributes.get("timezone")
         return zone if isinstance(zone, str) and zone else None
 
-    def quiet_flags(self, person: Any, at: datetime) -> tuple[bool, ...]:
-        """For each of policy's quiet hours, whether its condition holds for this customer."""
-        rules = self.policy.quiet_hours
-        if not any(q.condition for q in rules):
-            return (True,) * len(rules)
-        zone = self.own_zone(person.attributes) or self.policy.timezone
-        context = Context(customer=self.attribute_values(person.attributes), now=at, zone=zone)
-        return tuple(q.condition is None or self._applies(q.condition, context) for q in rules)
-
     def moves_hours(self, attributes: Mapping[str, Any], changed: Set[str]) -> bool:
         """Whether a customer may be written to at other hours now that these attributes have `changed`: in another zone, or
         because policy's quiet hours ask for one of them. A zone that was taken away or doesn't exist moves nothing."""
@@ -173,12 +167,6 @@ class Deployment:
             return True
         zone = self.own_zone(attributes) if "timezone" in changed else None
         return zone is not None and is_zone(zone)
-
-    def _applies(self, condition: str, context: Context) -> bool:
-        try:
-            return self.expression(condition).test(context)
-        except ExpressionError:  # quiet hours that cannot be evaluated do not send
-            return True
 
     def asks(self, channel: str, template: str) -> bool:
         """Whether the template has a link to confirm a consent."""

@@ -90,6 +90,27 @@ class People:
 
         return inside
 
+    def quiet_flags(self, person: Any) -> tuple[bool, ...]:
+        """For each of policy's quiet hours, whether its condition holds for this customer (a row with `id` and `attributes`).
+
+        The people were loaded with the deployment's `hours_needs`. What can't be evaluated holds: it doesn't send."""
+        rules = self.deployment.policy.quiet_hours
+        if not any(q.condition for q in rules):
+            return (True,) * len(rules)
+        context = Context(
+            customer=self.customer(person.id, person.attributes),
+            now=self.now,
+            segments=self.segments(person.id),
+            zone=self.zone(person.id, person.attributes),
+        )
+        return tuple(q.condition is None or self._quiet(q.condition, context) for q in rules)
+
+    def _quiet(self, condition: str, context: Context) -> bool:
+        try:
+            return self.deployment.expression(condition).test(context)
+        except ExpressionError:
+            return True
+
     def context(self, row: Any, at: datetime) -> Context:
         """The context of an enrollment's row (`store.enrollments.contexts`) at `at`."""
         d = self.deployment

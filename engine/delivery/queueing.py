@@ -20,6 +20,7 @@ from engine.delivery.deployment import Deployment
 from engine.delivery.draft import expiry
 from engine.delivery.facts import know
 from engine.delivery.own_limits import cap_facts
+from engine.delivery.people import People
 from engine.store import customers, enrollments, planned
 from engine.store.database import Connection
 
@@ -68,10 +69,11 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
         return []
     known = await know(c, deployment.policy, sorted(people), now - LOOK_BACK, now)
     known.caps = await cap_facts(c, deployment, people, now)
+    asked = await People.load(c, deployment, sorted(people), deployment.hours_needs, now)
     earlier: list[dict[str, Any]] = []
     for customer, person in people.items():
         until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
-        zone, quiet = deployment.own_zone(person.attributes), deployment.quiet_flags(person, now)
+        zone, quiet = deployment.own_zone(person.attributes), asked.quiet_flags(person)
         facts = known.of_customer(person, zone, quiet, now)
         for enrollment, at in known.queue(facts, customer, now).items():
             told = until.get(enrollment)

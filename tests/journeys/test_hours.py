@@ -15,7 +15,7 @@ from engine.authoring.shape_tests import Test as Written
 from engine.core.incoming import Incoming
 from engine.insight.why import why
 from engine.store.database import transaction
-from tests.harness import POLICY, utc, write_project
+from tests.harness import POLICY, TRACKING, utc, write_project
 from tests.journeys.passages import Passage
 from tests.journeys.timeline import Timeline, timeline
 
@@ -145,6 +145,39 @@ async def test_what_waited_overnight_goes_spread_over_the_morning(
     assert all(eight <= r.until < eight + half and r.until <= r.sent_at for r in rows)
     assert 6 < len({r.until.minute for r in rows})
     assert sent("2026-02-11 07:01") == at_once
+
+
+async def test_quiet_hours_may_ask_for_segments_and_for_what_is_computed(
+    tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
+) -> None:
+    """Two rules, one for a segment and one for who has signed up once: each holds for the customers whom it names."""
+    rules = """quiet_hours:
+  - {from: "21:00", to: "08:00", if: segment("early")}
+  - {from: "21:00", to: "09:00", if: customer.signups >= 1 and customer.country == "IT"}
+"""
+    folder = tmp_path / "project"
+    write_project(
+        folder,
+        {
+            "journeys/segments.yaml": 'segments: {early: {if: customer.country == "DE"}}\n',
+            "journeys/tracking.yaml": TRACKING + "computed: {signups: {count: signed_up}}\n",
+            "journeys/hello.yaml": HELLO.replace("CHANNEL", "email"),
+            "journeys/policy.yaml": POLICY + rules,
+        },
+    )
+    tests = [someone(n, "2026-02-10 22:00", country=country) for n, country in enumerate(("DE", "IT", "US"))]
+    async with timeline(
+        load_project(folder, {"email"}),
+        ["hello"],
+        tests,
+        database_url=database_url,
+        environment=skipping,
+        prefix=task_queue_prefix,
+    ) as played:
+        await played.play()
+        found = [await told(played, p) for p in played.passages]
+    eight, nine = "2026-02-11 08:00", "2026-02-11 09:00"
+    assert [sent(eight, eight), sent(nine, nine), sent("2026-02-10 22:00")] == found
 
 
 @pytest.mark.parametrize("caps", ["", "caps: [{name: daily, limit: 5, per: day}]\n"], ids=["no caps", "caps"])
