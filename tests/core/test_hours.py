@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -78,6 +78,13 @@ def test_a_day_off_is_the_customers_own() -> None:
     assert datetime(2026, 12, 27, tzinfo=auckland) == verdict.until
     assert ("days_off holidays/it.yaml", "quiet_hours") == (verdict.rule, verdict.reason)
     assert "A day off (Christmas) until 27 December 2026 at 00:00 (Pacific/Auckland)" in verdict.detail
+
+
+def test_a_day_off_that_has_begun_stays_where_the_clock_goes_back_over_midnight() -> None:
+    """In St John's of 2010 the clock showed 00:00, then 23:01 of the day before again."""
+    rules, there = policy(quiet_hours=(off(DayOff("2010-11-07", "2010-11-07")),)), facts(zone="America/St_Johns")
+    verdict = decide(rules, there, message(), datetime(2010, 11, 7, 3, tzinfo=UTC))
+    assert datetime(2010, 11, 8, 3, 30, tzinfo=UTC) == verdict.until
 
 
 def test_days_off_without_end_drop() -> None:
