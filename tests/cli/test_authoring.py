@@ -110,7 +110,7 @@ def test_schemas_are_printed_and_written(tmp_path: Path) -> None:
     done = sojourn("schema", "--out", tmp_path)
     assert done.returncode == 0
     written = {p.name: json.loads(p.read_text())["$schema"] for p in tmp_path.glob("*.json")}
-    assert len(written) == 5
+    assert len(written) == 6
 
 
 @pytest.mark.parametrize(
