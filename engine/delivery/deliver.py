@@ -24,6 +24,7 @@ from engine.core.incoming import Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
+from engine.core.queue import place
 from engine.delivery import facts
 from engine.delivery.channel import Channel, Outgoing, Receipt, Result
 from engine.delivery.deployment import Deployment, Deployments
@@ -79,7 +80,7 @@ class Delivery:
             for d in waiting:
                 d.done("park", reason=f"channel {channel_name!r} is not configured")
             waiting = []
-        waiting.sort(key=lambda d: (deployment.policy.rank(d.op.tier), d.enrollment))
+        waiting.sort(key=lambda d: place(deployment.policy, d.message()))
         size = self._chunk(channel) if channel else 1
         for i in range(0, len(waiting), size):
             chunk = waiting[i : i + size]
@@ -202,7 +203,7 @@ class Delivery:
             draft.verdict = verdict
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at))
             messages.append(self._apply(draft, verdict, at, case, deployment))
-            left = case.known.note(draft, at) and draft.outcome is not None
+            left = case.known.note(draft, person.attributes, at) and draft.outcome is not None
             if left or (draft.reserved and messages[-1]["slot_at"] is None):
                 freed.add(draft.customer)
         await ledger.decided(c, decisions)
@@ -273,7 +274,7 @@ class Delivery:
             slot = kept or at
             if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
                 fact = SlotFact(draft.op.tier, draft.command.channel, draft.op.topic, draft.plan.journey, at)
-                case.known.slots[draft.customer].append(fact)
+                case.known.take(draft.customer, fact)
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":
             draft.done("again", until=verdict.until)
