@@ -93,6 +93,12 @@ class Known:
         if customer in self.queues:
             self.queues[customer].goes(slot)
 
+    def give_back(self, customer: int, slot: SlotFact) -> None:
+        """This customer's slot counts no more."""
+        if slot in self.slots[customer]:
+            self.slots[customer].remove(slot)
+            self.queues.pop(customer, None)
+
     def of_customer(
         self, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime, enrollment: int = 0, **message: Any
     ) -> Facts:
