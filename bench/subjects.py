@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from bench import counts
+from bench import counts, gates
+from bench.gates import GateSizes
 from bench.histories import Weight, weigh
 from bench.project import STEPS
 from bench.stack import Stack, WrongResult, stack
@@ -40,10 +41,11 @@ class Sizes:
     singly: int = 100
     few: int = 10_000
     many: int = 100_000
+    gates: GateSizes = gates.FULL
 
 
 FULL = Sizes()
-QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000)
+QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000, gates=gates.QUICK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,10 @@ class Bench:
             "memory.bytes_per_waiting": (at_many - at_few) / (many - few),
         }
 
+    def gates(self) -> Figures:
+        """What the gates cost, and how that grows with the ledger."""
+        return gates.measure(self.folder / "gates", self.sizes.gates)
+
     def subjects(self) -> dict[str, Callable[[], Figures]]:
         """All of them, in the order in which they run."""
         return {
@@ -136,6 +142,7 @@ class Bench:
             "trickle": self.trickle,
             "latency": self.latency,
             "memory": self.memory,
+            "gates": self.gates,
         }
 
 

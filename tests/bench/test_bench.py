@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.gates import GateSizes
 from bench.run import BEGIN, END, PAGE, write_docs
 from bench.stack import WrongResult, stack
 from bench.subjects import Bench, Sizes, finished, percentile
@@ -28,8 +29,12 @@ KEYS = {
     "memory.worker_mb_at_10k",
     "memory.worker_mb_at_100k",
     "memory.bytes_per_waiting",
+    "gates.decides_per_s",
+    "gates.bare_per_s",
+    "gates.reserve_to_bare",
+    *(f"gates.{kind}_per_s_at_{size}" for kind in ("reserve", "hot") for size in ("100k", "1m", "10m")),
 }
-TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8)
+TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8, gates=GateSizes((100, 200, 300), 1, 0.01))
 
 
 @pytest.fixture
@@ -56,9 +61,16 @@ def test_a_wrong_result_fails_the_run(folder: Path) -> None:
             finished(s, 4)
 
 
+def test_the_gates_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number, and what was sent was checked against the cap."""
+    figures = Bench(folder, TINY).gates()
+    assert {key for key in KEYS if key.startswith("gates.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
 @pytest.mark.nightly
 def test_every_subject_gives_its_figures(folder: Path) -> None:
-    """Together the subjects give the keys that issue 2 names, each a number."""
+    """Together the subjects give the keys that the page names, each a number."""
     figures = {}
     for subject in Bench(folder, TINY, workers=1).subjects().values():
         figures.update(subject())
