@@ -61,7 +61,7 @@ def _matches(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
 
 def open_book(policy: Policy, slots: Iterable[SlotFact], zone: ZoneInfo) -> Book:
     """What each cap counts of `slots`."""
-    return Book(policy.caps, zone, lambda rule, one: one.tier not in policy.uncounted and _matches(rule, one), slots)
+    return Book(policy.caps, zone, _matches, [s for s in slots if s.tier not in policy.uncounted])
 
 
 def _tally(case: Case, rule: Cap) -> Tally:

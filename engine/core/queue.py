@@ -51,7 +51,7 @@ def ahead(case: Case, now: datetime) -> Book:
         found = [(p, facts.queue.get(p.enrollment)) for p in before]
     book = open_book(policy, facts.slots, case.zone)
     for one, at in found:
-        if at is not None:
+        if at is not None and one.tier not in policy.uncounted:
             book.add(one, at, aside=True)
     return book
 
@@ -174,7 +174,7 @@ class Line(Mapping[int, datetime | None]):
 
     def goes(self, one: SlotFact) -> None:
         """A slot has been taken."""
-        if self._walk is not None:
+        if self._walk is not None and one.tier not in self._policy.uncounted:
             self._walk.book.add(one, one.at, aside=False)
 
 

@@ -31,8 +31,14 @@ class Tally:
     def __init__(self, rule: Cap, zone: ZoneInfo, taken: Iterable[datetime] = ()) -> None:
         self.rule, self.zone = rule, zone
         self.ats = sorted(taken)
-        self._taken = self.ats.copy()
-        self._ends = [_leaves(at, self._length) for at in self.ats] if rule.per == "rolling" else []
+        self._taken = self.ats  # a list of its own as soon as something is set aside
+        if rule.per != "rolling":
+            self._ends = []
+        elif self._length.months:
+            self._ends = [_leaves(at, self._length) for at in self.ats]
+        else:
+            whole = _absolute(self._length)
+            self._ends = [at + whole for at in self.ats]
         self.aside = 0
         self._full: dict[datetime, datetime] = {}
 
@@ -42,13 +48,15 @@ class Tally:
 
     def add(self, at: datetime, *, aside: bool) -> None:
         """One more slot, taken `at`, or set aside for then."""
+        if aside and self._taken is self.ats:
+            self._taken = self.ats.copy()
         place = bisect_right(self.ats, at)
         self.ats.insert(place, at)
         if self.rule.per == "rolling":
             self._ends.insert(place, _leaves(at, self._length))
         if aside:
             self.aside += 1
-        else:
+        elif self._taken is not self.ats:
             self._taken.insert(bisect_right(self._taken, at), at)
 
     def rolling(self, now: datetime) -> int:
