@@ -12,8 +12,7 @@ from hypothesis import Phase
 from engine.core import governance
 from engine.core.caps import open_book
 from engine.core.tally import Tally
-from engine.delivery import deliver, queueing
-from engine.store import customers, ledger, planned
+from engine.store import customers, planned
 from tests.proofs.test_governance_holds import explore
 
 Fault = Callable[[pytest.MonkeyPatch], None]
@@ -48,45 +47,9 @@ def nothing_forgotten(m: pytest.MonkeyPatch) -> None:
     m.setattr(planned, "forget", forget)
 
 
-def nobody_woken(m: pytest.MonkeyPatch) -> None:
-    """A slot becomes free, and those who wait hear nothing of it."""
-
-    async def nearer(*_: Any) -> list[Any]:
-        return []
-
-    m.setattr(queueing, "nearer", nearer)
-    m.setattr(deliver, "nearer", nearer)
-
-
-def slots_kept(m: pytest.MonkeyPatch) -> None:
-    """Who leaves a journey keeps the slot of the message that was to come."""
-
-    async def drop(c: Any, enrollments: Any, reason: str, detail: str) -> list[int]:
-        await ledger.run(
-            c,
-            "update messages set status = 'dropped' where enrollment_id = any(:ids) and status in ('deferred', 'reserved', "
-            "'parked')",
-            ids=list(enrollments),
-        )
-        return []
-
-    m.setattr(ledger, "drop", drop)
-
-
 def no_precedence(m: pytest.MonkeyPatch) -> None:
     """Nothing is set aside for anybody."""
     m.setattr(governance, "ahead", lambda case, now: open_book(case.policy, case.facts.slots, case.zone))
-
-
-def no_lease(m: pytest.MonkeyPatch) -> None:
-    """A handover that is under way belongs to nobody."""
-    looked_up = ledger.by_key
-
-    async def by_key(c: Any, keys: Any) -> Any:
-        rows = await looked_up(c, keys)
-        return {k: type("Row", (), {**r._mapping, "leased": False})() for k, r in rows.items()}
-
-    m.setattr(ledger, "by_key", by_key)
 
 
 def without(gate: str) -> Fault:
@@ -103,10 +66,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "no lock": (no_lock, "more than|handed over twice|was kept for|deadlock"),
     "one too many": (one_too_many, "more than|was kept for"),
     "nothing forgotten": (nothing_forgotten, "registered for ever|overlooked"),
-    "nobody woken": (nobody_woken, "overlooked"),
-    "slots kept": (slots_kept, "a slot without a message|overlooked"),
     "no precedence": (no_precedence, "was kept for"),
-    "no lease": (no_lease, "handed over twice"),
     "no consent": (without("consent"), "against consent"),
     "no holds": (without("hold"), "against a hold"),
     "no quiet hours": (without("quiet_hours"), "in quiet hours"),
