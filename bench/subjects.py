@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from bench import counts
+from bench import counts, gates
+from bench.gates import GateSizes
 from bench.histories import Weight, weigh
 from bench.project import STEPS
 from bench.recording import weigh_facts
@@ -43,10 +44,13 @@ class Sizes:
     many: int = 100_000
     promotion: int = 100_000
     held: int = 10_000
+    gates: GateSizes = gates.FULL
 
 
 FULL = Sizes()
-QUICK = Sizes(customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000, promotion=3_000, held=1_000)
+QUICK = Sizes(
+    customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000, promotion=3_000, held=1_000, gates=gates.QUICK
+)
 
 PACE = 400
 """Messages a second that the provider of `pacing` takes: less than the engine could give it."""
@@ -180,6 +184,10 @@ class Bench:
             "release.decisions_at_once": most,
         }
 
+    def gates(self) -> Figures:
+        """What the gates cost, and how that grows with the ledger."""
+        return gates.measure(self.folder / "gates", self.sizes.gates)
+
     def subjects(self) -> dict[str, Callable[[], Figures]]:
         """All of them, in the order in which they run."""
         return {
@@ -192,6 +200,7 @@ class Bench:
             "pacing": self.pacing,
             "release": self.release,
             "recording": self.recording,
+            "gates": self.gates,
         }
 
 

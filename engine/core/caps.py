@@ -6,25 +6,24 @@ store's business.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from engine.core import clock
 from engine.core.allowances import Allowance, allowance
 from engine.core.case import Case
-from engine.core.clock import Duration
 from engine.core.facts import GateAnswer, Message, PlannedFact, SlotFact
 from engine.core.hours import goes_at
-from engine.core.policy import Cap
+from engine.core.policy import Cap, Policy
+from engine.core.tally import Book, Tally
 from engine.core.telling import tell_day, tell_moment
 
 _SKIPPED = GateAnswer("cap", "skip", detail="No cap applies to this tier: it passes them all.")
 _RESERVED = GateAnswer("cap", "pass", rule="reserved", detail="The message holds its slot already.")
 _NONE = GateAnswer("cap", "pass", detail="No cap applies to this message.")
 _MICROSECOND = timedelta(microseconds=1)
-_UTC = clock.zone("UTC")
 
 
 def cap(case: Case, now: datetime) -> GateAnswer:
@@ -69,69 +68,46 @@ def counts(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
     )
 
 
-def _used(case: Case, rule: Cap) -> tuple[list[datetime], list[datetime]]:
-    # When the slots that `rule` counts were taken, and when those are that what goes before this message will take.
-    uncounted = case.policy.uncounted
-    taken = [s.at for s in case.facts.slots if s.tier not in uncounted and counts(rule, s)]
-    return taken, [at for p, at in case.ahead if p.tier not in uncounted and counts(rule, p)]
+def open_book(policy: Policy, slots: Iterable[SlotFact], zone: ZoneInfo) -> Book:
+    """What each cap counts of `slots`."""
+    return Book(policy.caps, zone, counts, [s for s in slots if s.tier not in policy.uncounted])
+
+
+def _tally(case: Case, rule: Cap) -> Tally:
+    book = case.book or open_book(case.policy, case.facts.slots, case.zone)
+    return book.of(rule)
 
 
 def _rolling(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateAnswer | str:
     length = rule.rolling or clock.Duration()
-    taken, aside = _used(case, rule)
-    ats = sorted(taken + aside)
-    ends = [_leaves(at, length) for at in ats]
-    counted = _peak(ats, ends, now, length)
+    used = _tally(case, rule)
+    counted = used.rolling(now)
     words = f"{rule.name}: {counted} of {allowed.limit} used within {clock.format_duration(length)}{_whose(allowed)}"
     if counted < allowed.limit:
         return f"{rule.name}: {clock.format_duration(length)} between two messages, none is nearer" if rule.gap else words
-    until = next(end for end in ends if end > now and _peak(ats, ends, end, length) < allowed.limit)
-    words = _nearer(rule, taken, now, length) if rule.gap else f"{words}{_set_aside(aside)}"
+    until = used.rolling_room(now, allowed.limit)
+    words = _nearer(rule, used, now) if rule.gap else f"{words}{_set_aside(used)}"
     detail = f"{words}; room from {tell_moment(until, case.zone)}."
     return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
 
 
-def _nearer(rule: Cap, taken: list[datetime], now: datetime, length: Duration) -> str:
-    ats = sorted(taken)
-    sent = _peak(ats, [_leaves(at, length) for at in ats], now, length) > 0
-    words = "another one is nearer" if sent else "one that goes first is nearer"
-    return f"{rule.name}: {clock.format_duration(length)} between two messages, {words}"
-
-
-def _leaves(at: datetime, length: Duration) -> datetime:
-    # When a slot taken at `at` leaves the window that rolls: absolute time, only months are the calendar's (in UTC).
-    if length.months:
-        return clock.add(at, length, _UTC)
-    return at + _absolute(length)
-
-
-@lru_cache(maxsize=1024)
-def _absolute(length: Duration) -> timedelta:
-    return timedelta(days=length.days, seconds=length.seconds)
-
-
-def _peak(ats: list[datetime], ends: list[datetime], now: datetime, length: Duration) -> int:
-    # The most slots in any one window that a message sent at `now` would be in; slots are taken at `ats` and leave at `ends`,
-    # both in order. Windows are open at their beginning: a slot exactly as old as the window no longer counts.
-    counted = bisect_right(ats, now) - bisect_right(ends, now)
-    if not ats or ats[-1] <= now:
-        return counted
-    later = ats[bisect_right(ats, now) : bisect_left(ats, _leaves(now, length))]
-    return max([counted, *(bisect_right(ats, at) - bisect_right(ends, at) for at in later)])
+def _nearer(rule: Cap, used: Tally, now: datetime) -> str:
+    words = "another one is nearer" if used.taken_near(now) else "one that goes first is nearer"
+    return f"{rule.name}: {clock.format_duration(rule.rolling or clock.Duration())} between two messages, {words}"
 
 
 def _calendar(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateAnswer | str:
     per: Literal["day", "week", "month"] = rule.per if rule.per != "rolling" else "day"
     start, end = clock.calendar_window(now, per, case.zone)
-    taken, aside = _used(case, rule)
-    counted = len([at for at in taken + aside if start <= at < end])
+    used = _tally(case, rule)
+    counted = used.calendar(start, end)
     words = f"{rule.name}: {counted} of {allowed.limit} used {_within(per, start, case)}{_whose(allowed)}"
     if counted >= allowed.limit:
-        until = goes_at(case, end)
-        detail = f"{words}{_set_aside(aside)}; the message goes on {tell_moment(until, case.zone)}."
+        until = goes_at(case, used.calendar_room(end, allowed.limit))
+        detail = f"{words}{_set_aside(used)}; the message goes on {tell_moment(until, case.zone)}."
         return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
     if case.message.planned_at < start:
-        return _begun(case, rule, allowed, per, start, now, taken) or words
+        return _begun(case, rule, allowed, per, start, now, used) or words
     return words
 
 
@@ -142,11 +118,11 @@ def _begun(
     per: Literal["day", "week", "month"],
     start: datetime,
     now: datetime,
-    taken: list[datetime],
+    used: Tally,
 ) -> GateAnswer | None:
     # The window before was full: it held the message, which goes at its planned time of day and not because a day began.
     before, _ = clock.calendar_window(start - _MICROSECOND, per, case.zone)
-    counted = sum(before <= at < start for at in taken)
+    counted = used.calendar_taken(before, start)
     until = goes_at(case, start)
     if counted < allowed.limit or now >= until:
         return None
@@ -162,5 +138,5 @@ def _whose(allowed: Allowance) -> str:
     return f" ({allowed.whose})" if allowed.whose else ""
 
 
-def _set_aside(aside: list[datetime]) -> str:
-    return f", {len(aside)} of them set aside for messages that go first" if aside else ""
+def _set_aside(used: Tally) -> str:
+    return f", {used.aside} of them set aside for messages that go first" if used.aside else ""

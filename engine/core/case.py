@@ -6,12 +6,12 @@ The gates read a `Case` and never write one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.core import clock
-from engine.core.facts import Facts, Message, PlannedFact
+from engine.core.facts import Facts, Message
 from engine.core.policy import Policy, Tier
+from engine.core.tally import Book
 from engine.core.wire import share
 
 
@@ -20,8 +20,9 @@ class Case:
     """What every gate looks at. `zone`: the customer's own, else policy's, else UTC.
 
     `zone_rule` and `zone_problem` (a sentence) say why `zone` must not be trusted for quiet hours; empty where it may.
-    `ahead`: what goes before the message and when, as `queue.ahead` works it out. `turn`: the customer's own part of policy's
-    `jitter`, in [0, 1), the same for all their messages, so that those keep their order."""
+    `book`: what takes slots before the message does, as `queue.ahead` works it out; None: what has taken its slot already.
+    `turn`: the customer's own part of policy's `jitter`, in [0, 1), the same for all their messages, so that those keep their
+    order."""
 
     policy: Policy
     facts: Facts
@@ -30,7 +31,7 @@ class Case:
     zone: ZoneInfo
     zone_rule: str = ""
     zone_problem: str = ""
-    ahead: tuple[tuple[PlannedFact, datetime], ...] = ()
+    book: Book | None = None
     turn: float = 0.0
 
 

@@ -43,8 +43,8 @@ def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Ver
     Every gate answers, in the order of `facts.GATES`. A drop beats a defer; several defers wait for the moment at which all have
     settled. Only a deferred verdict has `until`: at the latest `expires_at`, where the message is decided a last time."""
     case = open_case(policy, facts, message)
-    if facts.planned:
-        case = replace(case, ahead=ahead(case, now))
+    if policy.caps and "caps" not in case.tier.skip and not message.reserved:
+        case = replace(case, book=ahead(case, now))
     answers = tuple([gate(case, now) for gate in _ORDER])
     if dropped := _first_drop(answers):
         return _expired(case, answers, now, None) if dropped.gate == "expires" else _drop(answers, dropped)

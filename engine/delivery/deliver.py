@@ -19,12 +19,12 @@ from typing import Any
 
 from engine.authoring.expressions import ExpressionError
 from engine.core.enrollment import Command, Outcome
-from engine.core.facts import SlotFact
 from engine.core.governance import decide
 from engine.core.incoming import Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
+from engine.core.queue import place
 from engine.core.recording import record
 from engine.delivery import facts
 from engine.delivery.channel import Channel, Outgoing, Receipt, Result
@@ -125,7 +125,7 @@ class Delivery:
             for d in waiting:
                 d.done("park", reason=f"channel {channel_name!r} is not configured")
             return drafts
-        waiting.sort(key=lambda d: (deployment.policy.rank(d.op.tier), d.enrollment))
+        waiting.sort(key=lambda d: place(deployment.policy, d.message()))
         size = max(1, channel.capabilities.concurrency)
         for i in range(0, len(waiting), size):
             if i and time.monotonic() - started > SOFT_LIMIT_SECONDS:
@@ -226,6 +226,7 @@ class Delivery:
         for draft in chunk:
             if self._settled(draft, case.keys.get(draft.key), channel, moment, messages):
                 continue
+            self._let_old_slot_go(draft, case, moment)
             person = people[draft.customer]
             draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
             quiet = asked.quiet_flags(person)
@@ -234,11 +235,13 @@ class Delivery:
             message = draft.message()
             verdict = decide(policy, known, message, at)
             draft.verdict = verdict
-            recording = record(known, message)
+            recording = record(facts.whole(known), message)
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at, recording=recording))
             messages.append(self._apply(draft, verdict, at, case, deployment))
-            left = case.known.note(draft, at) and draft.outcome is not None
-            if left or (draft.reserved and messages[-1]["slot_at"] is None):
+            if draft.slot_at is not None and not draft.reserved and messages[-1]["slot_at"] == draft.slot_at:
+                case.known.take(draft.customer, draft.slot(draft.slot_at))
+            left = case.known.note(draft, person.attributes, at) and draft.outcome is not None
+            if left or (draft.slot_at is not None and messages[-1]["slot_at"] is None):
                 freed.add(draft.customer)
         await ledger.decided(c, decisions)
         await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
@@ -286,29 +289,34 @@ class Delivery:
             draft.done("next", at=moment)
             draft.was_sent = True
         else:
+            draft.slot_at = row.slot_at
             draft.reserved = row.slot_at is not None
             draft.uncertain = row.status == "handed_over" or row.reason == UNKNOWN
             return False
         draft.settled = row
         return True
 
+    def _let_old_slot_go(self, draft: Draft, case: facts.Case, moment: datetime) -> None:
+        """A slot counts for the time at which it was taken. A message that comes for it later than a short wait needs one for
+        now, as any other does: else the window of now would hold one more than its limit."""
+        if draft.slot_at is not None and moment - draft.slot_at > self.clock.logical_span(SHORT_WAIT_SECONDS):
+            draft.reserved = False
+            case.known.give_back(draft.customer, draft.slot(draft.slot_at))
+
     def _apply(self, draft: Draft, verdict: Any, at: datetime, case: facts.Case, deployment: Deployment) -> dict[str, Any]:
         """The ledger row that a verdict leads to, and the outcome where nothing is to be sent."""
         told = {"reason": UNKNOWN if draft.uncertain else verdict.reason, "detail": verdict.detail}
         policy = deployment.policy_hash
-        row = case.keys.get(draft.key)
-        kept = row.slot_at if draft.reserved and row is not None else None
+        kept = draft.slot_at if draft.reserved or draft.uncertain else None
         if verdict.decision == "allow" and draft.broken:
             draft.done("park", reason=draft.broken[:180])
             why = UNKNOWN if draft.uncertain else "template"
             slot = kept if draft.uncertain else None
             return draft.ledger_row("parked", policy=policy, now=at, reason=why, detail=draft.broken, slot_at=slot)
         if verdict.decision == "allow":
-            slot = kept or at
+            slot = (kept if draft.reserved else None) or at
             if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
-                op = draft.op
-                fact = SlotFact(op.tier, draft.command.channel, op.topic, draft.plan.journey, at, op.tags)
-                case.known.slots[draft.customer].append(fact)
+                case.known.take(draft.customer, draft.slot(at))
             return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
         if verdict.decision == "defer" and draft.op.on_defer == "wait":
             draft.done("again", until=verdict.until)

@@ -12,7 +12,7 @@ from typing import Any
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Command, Outcome
-from engine.core.facts import Message, Verdict
+from engine.core.facts import Message, SlotFact, Verdict
 from engine.core.plan import Plan, Send
 from engine.core.policy import Policy
 from engine.core.wire import Json, dump
@@ -21,9 +21,9 @@ from engine.delivery.channel import Content
 
 @dataclass(slots=True)
 class Draft:
-    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `uncertain`: an earlier
-    try may have arrived, nobody knows. `settled`: the ledger's row where an earlier try settled it. `outcome`: set when done.
-    `handed_over`: the channel was called for it."""
+    """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `slot_at`: when an
+    earlier try took its slot; `reserved`: it still has it. `uncertain`: an earlier try may have arrived, nobody knows. `settled`:
+    the ledger's row where an earlier try settled it. `outcome`: set when done. `handed_over`: the channel was called for it."""
 
     enrollment: int
     command: Command
@@ -36,6 +36,7 @@ class Draft:
     content: Content | None = None
     broken: str = ""
     reserved: bool = False
+    slot_at: datetime | None = None
     uncertain: bool = False
     address: str | None = None
     consent_version: int = 0
@@ -68,6 +69,10 @@ class Draft:
             entered_at=self.row.entered_at,
             tags=self.op.tags,
         )
+
+    def slot(self, at: datetime) -> SlotFact:
+        """The slot that it takes at `at`."""
+        return SlotFact(self.op.tier, self.command.channel, self.op.topic, self.plan.journey, at, self.op.tags)
 
     def done(self, kind: Any, **values: Any) -> Outcome:
         """Set and give the outcome for the core."""

@@ -14,7 +14,7 @@ from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, PlannedFact
 from engine.core.holdouts import by_policy
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
-from engine.core.queue import moments
+from engine.core.queue import Line
 from engine.core.wire import load as load_json
 from engine.delivery.draft import Draft
 from engine.store import customers, ledger, planned
@@ -24,7 +24,7 @@ from engine.store.database import Connection
 @dataclass(slots=True)
 class Known:
     """What one transaction knows of these customers, by id. `slots`, `registered` (customer → enrollment → the row of
-    `store.planned`) and `queues` (customer → enrollment → when its send will go) change while a batch is decided. `addresses`:
+    `store.planned`) and `queues` (those of customers who were asked about) change while a batch is decided. `addresses`:
     channel → the attribute that holds its address ("": it needs none). `caps`: what policy's caps are to each (`own_limits`)."""
 
     policy: Policy
@@ -35,7 +35,7 @@ class Known:
     holds: Mapping[int, tuple[HoldFact, ...]]
     slots: dict[int, list[SlotFact]]
     registered: dict[int, dict[int, Mapping[str, Any]]]
-    queues: dict[int, dict[int, datetime | None]] = field(default_factory=dict)
+    queues: dict[int, Line] = field(default_factory=dict)
     caps: Mapping[int, tuple[CapFact, ...]] = field(default_factory=dict)
 
     def planned(self, customer: int, attributes: Mapping[str, Any]) -> tuple[PlannedFact, ...]:
@@ -75,16 +75,31 @@ class Known:
             found.append((channel, address, suppressed))
         return found[0]
 
-    def note(self, draft: Draft, now: datetime) -> bool:
+    def note(self, draft: Draft, attributes: Mapping[str, Any], now: datetime) -> bool:
         """A draft of these customers has been decided: it stands in the queue, or no longer. Whether it stood there, and left."""
         mine = self.registered.setdefault(draft.customer, {})
-        queue = self.queues.get(draft.customer, {})
+        queue = self.queues.get(draft.customer)
         if draft.waits() or draft.falls_back():
-            mine[draft.enrollment] = draft.registration(now)
-            queue[draft.enrollment] = draft.outcome.until if draft.outcome is not None and draft.outcome.until else now
+            row = mine[draft.enrollment] = draft.registration(now)
+            if queue is not None:
+                until = draft.outcome.until if draft.outcome is not None else None
+                queue.stays(self._planned(row, draft.customer, attributes), until or now)
             return False
-        queue.pop(draft.enrollment, None)
+        if queue is not None:
+            queue.leaves(draft.enrollment)
         return mine.pop(draft.enrollment, None) is not None
+
+    def take(self, customer: int, slot: SlotFact) -> None:
+        """A message of this customer has taken its slot."""
+        self.slots[customer].append(slot)
+        if customer in self.queues:
+            self.queues[customer].goes(slot)
+
+    def give_back(self, customer: int, slot: SlotFact) -> None:
+        """This customer's slot counts no more."""
+        if slot in self.slots[customer]:
+            self.slots[customer].remove(slot)
+            self.queues.pop(customer, None)
 
     def of_customer(
         self, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime, enrollment: int = 0, **message: Any
@@ -111,14 +126,13 @@ class Known:
         )
         if self.registered.get(person.id, {}).keys() <= {enrollment}:  # nobody else, as almost always: nothing to work out
             return facts
-        facts = replace(facts, planned=self.planned(person.id, person.attributes))
-        return replace(facts, queue=self.queue(facts, person.id, now))
+        return replace(facts, queue=self.queue(facts, person, now))
 
-    def queue(self, facts: Facts, customer: int, now: datetime) -> dict[int, datetime | None]:
+    def queue(self, facts: Facts, person: Any, now: datetime) -> Line:
         """When each of the customer's registered sends will go: worked out once for all messages of a batch."""
-        if customer not in self.queues:
-            self.queues[customer] = {p.enrollment: at for p, at in moments(self.policy, facts, facts.planned, now)}
-        return self.queues[customer]
+        if person.id not in self.queues:
+            self.queues[person.id] = Line(self.policy, facts, self.planned(person.id, person.attributes), now)
+        return self.queues[person.id]
 
 
 @dataclass(slots=True)
@@ -225,6 +239,11 @@ def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, 
         suppressed=case.known.suppressed.get((draft.customer, draft.command.channel, draft.address or "")),
         holdout=holdout(policy, draft, state.holdout),
     )
+
+
+def whole(known: Facts) -> Facts:
+    """`known` with the registered sends that stand in its queue, from which the same decision can be made again."""
+    return replace(known, planned=known.queue.registered()) if isinstance(known.queue, Line) else known
 
 
 def holdout(policy: Policy, draft: Draft, of_journey: bool) -> str | None:

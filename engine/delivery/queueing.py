@@ -75,7 +75,7 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
         until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
         zone, quiet = deployment.own_zone(person.attributes), asked.quiet_flags(person)
         facts = known.of_customer(person, zone, quiet, now)
-        for enrollment, at in known.queue(facts, customer, now).items():
+        for enrollment, at in known.queue(facts, person, now).items():
             told = until.get(enrollment)
             if at is not None and told is not None and at <= told - EARLIER:
                 earlier.append({"enrollment_id": enrollment, "until": at})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.gates import GateSizes
 from bench.run import BEGIN, END, PAGE, write_docs
 from bench.stack import WrongResult, stack
 from bench.subjects import Bench, Sizes, finished, percentile
@@ -40,8 +41,14 @@ KEYS = {
     "recording.write_ms_per_500",
     "recording.write_without_ms_per_500",
     "audit.decisions_per_s",
+    "gates.decides_per_s",
+    "gates.bare_per_s",
+    "gates.reserve_to_bare",
+    *(f"gates.{kind}_per_s_at_{size}" for kind in ("reserve", "hot") for size in ("100k", "1m", "10m")),
 }
-TINY = Sizes(customers=6, part=2, trickle=4, singly=1, few=4, many=8, promotion=4, held=4)
+TINY = Sizes(
+    customers=6, part=2, trickle=4, singly=1, few=4, many=8, promotion=4, held=4, gates=GateSizes((100, 200, 300), 1, 0.01)
+)
 
 
 @pytest.fixture
@@ -73,6 +80,13 @@ def test_a_wrong_result_fails_the_run(folder: Path) -> None:
         finished(s, 3)
         with pytest.raises(WrongResult, match="expected Standing"):
             finished(s, 4)
+
+
+def test_the_gates_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number, and what was sent was checked against the cap."""
+    figures = Bench(folder, TINY).gates()
+    assert {key for key in KEYS if key.startswith("gates.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
 
 
 @pytest.mark.nightly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from engine.core.clock import Duration
 from engine.core.facts import ConsentFact, HoldFact, Message, PlannedFact, SlotFact, Verdict
 from engine.core.governance import decide
 from engine.core.policy import Cap, Policy, QuietHours
-from engine.core.queue import moments
+from engine.core.queue import Line, moments
 from tests.core.governing import BELOW, DAILY, GRANTED, NIGHT, NOON, facts, message, policy, rome
 
 HOUR = timedelta(hours=1)
@@ -190,6 +191,71 @@ def test_who_is_told_and_who_is_decided_agree_also_where_what_waited_goes_spread
         verdict = decide(rules, replace(known, planned=tuple(everyone)), wanted, NOON)
         goes = verdict.earliest if verdict.decision == "defer" else NOON if verdict.decision == "allow" else None
         assert at == (None if goes is None or (one.expires_at is not None and goes >= one.expires_at) else goes)
+
+
+@given(
+    st.permutations(range(7)),
+    st.lists(st.tuples(st.sampled_from(BELOW), st.integers(-48, 60), st.booleans(), st.booleans()), min_size=7, max_size=7),
+    st.lists(st.integers(-200, 0), max_size=4),
+    st.sampled_from([(DAILY,), (LONG,), (THREE_A_DAY, LONG), (DAILY, replace(LONG, tiers=("promotional",), limit=1))]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_line_that_is_kept_up_says_what_working_it_out_anew_says(
+    order: list[int], drawn: list[tuple[str, int, bool, bool]], before: list[int], caps: tuple[Cap, ...]
+) -> None:
+    """Message after message of one batch, in any order, and also where one leaves: the same verdicts, word for word."""
+    rules = policy(caps=caps)
+    known = facts(slots=tuple(slot(message(), NOON + hours * HOUR) for hours in before))
+    line = {n + 1: registered(n + 1, tier, NOON + hours * HOUR, waiting=waits) for n, (tier, hours, waits, _) in enumerate(drawn)}
+    kept = Line(rules, known, line.values(), NOON)
+    for index in order:
+        one, gone = line[index + 1], drawn[index][3]
+        if one.due > NOON:
+            continue
+        if gone:
+            assert kept.leaves(one.enrollment)
+            del line[one.enrollment]
+            continue
+        wanted = replace(message(tier=one.tier, planned_at=one.due), enrollment=one.enrollment, entered_at=one.entered_at)
+        told = dict(kept)
+        verdict = decide(rules, replace(known, queue=kept), wanted, NOON)
+        assert decide(rules, replace(known, queue=told, planned=tuple(line.values())), wanted, NOON) == verdict
+        if verdict.decision == "defer":
+            line[one.enrollment] = replace(one, waiting=True)
+            kept.stays(line[one.enrollment], verdict.until)
+        else:
+            taken = slot(one, NOON)
+            known = replace(known, slots=(*known.slots, taken))
+            kept.goes(taken)
+            assert kept.leaves(one.enrollment)
+            del line[one.enrollment]
+    assert kept.keys() == line.keys()
+
+
+def steps(caps: tuple[Cap, ...], count: int) -> int:
+    """How many calls it takes to work out a queue of so many, who were planned at different times of the day."""
+    calls = 0
+
+    def note(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    waiting = [registered(n, BELOW[n % 3], NOON - n * HOUR / 300, waiting=True) for n in range(1, count + 1)]
+    sys.setprofile(note)
+    try:
+        found = moments(policy(caps=caps, quiet_hours=(NIGHT,)), facts(), waiting, NOON)
+    finally:
+        sys.setprofile(None)
+    assert count == len({at for _, at in found if at is not None}) or caps[0].limit > 1
+    assert all(at is not None for _, at in found)
+    return calls
+
+
+@pytest.mark.parametrize("caps", [(DAILY,), (replace(LONG, limit=1),), (THREE_A_DAY, LONG)])
+def test_a_queue_twice_as_long_takes_twice_the_work(caps: tuple[Cap, ...]) -> None:
+    """Not four times: a thousand who wait must not stop a worker. And whoever stands far behind still gets a moment."""
+    steps(caps, 200)  # the calendar's pages are looked up once
+    assert steps(caps, 200) < 2.5 * steps(caps, 100)
 
 
 def test_a_hundred_and_twenty_who_wait_each_get_a_day() -> None:
