@@ -4,7 +4,7 @@ what it said.
 Facts are an object without the fields that have their defaults; whatever there may be many of (consents, slots, registered
 sends …) is a list of its fields in order, without those at its end that have their defaults; moments are whole microseconds since
 the epoch. So defaults never change, and new fields go to the end of their dataclass. How a field is written follows from its
-type: a new one needs nothing here. What no gate looks at isn't kept: an address is there ("") or not, a consent has no source.
+type: a new one needs nothing here. What no gate looks at isn't kept: an address is there ("") or not.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from operator import attrgetter
 from typing import Any, Union
 
 from engine.core.compact import micros, moment
-from engine.core.facts import ConsentFact, Facts, Message, PlannedFact
+from engine.core.facts import Facts, Message, PlannedFact
 from engine.core.wire import Json
 
 MESSAGE = "message"
 """Where the message stands among the facts."""
 
-UNSEEN = frozenset({(Facts, "address"), (PlannedFact, "address"), (ConsentFact, "source")})
+UNSEEN = frozenset({(Facts, "address"), (PlannedFact, "address")})
 """Personal texts of which gates see only whether they are there."""
 
 Way = Callable[[Any], Any]

@@ -46,7 +46,7 @@ consents = st.builds(
     _one_or_none(TOPICS),
     st.sampled_from(["granted", "granted", "granted", "withdrawn", "pending"]),
     near(),
-    st.sampled_from(["", "website", "ada@example.com"]),
+    st.sampled_from(["", "website", "the till"]),
     st.one_of(st.none(), st.none(), near()),
     st.integers(0, 9),
 )

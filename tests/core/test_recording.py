@@ -38,14 +38,13 @@ def test_a_recorded_decision_comes_out_again(case: tuple[Policy, Facts, Message,
 
 @given(cases())
 def test_a_recording_holds_no_address_and_everything_else(case: tuple[Policy, Facts, Message, datetime]) -> None:
-    """Only addresses and the sources of consents are left out, whether they are there is not."""
+    """Only addresses are left out, whether they are there is not."""
     _, known, asked, _ = case
     kept = record(known, asked)
     again, _ = recall(kept)
     blank = replace(
         known,
         address=None if known.address is None else "",
-        consents=tuple(replace(s, source="") for s in known.consents),
         planned=tuple(replace(p, address=None if p.address is None else "") for p in known.planned),
     )
     assert blank == again
