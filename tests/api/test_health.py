@@ -83,6 +83,7 @@ async def test_the_openapi_document_names_bodies_errors_and_ways_in(api: Api) ->
     document = (await api.http.get("/openapi.json")).json()
     assert sorted(document["components"]["securitySchemes"]) == ["token", "writeKey"]
     assert sorted(p for p in document["paths"] if "customers" not in p) == [
+        "/c/{token}",
         "/healthz",
         "/readyz",
         "/u/{token}",

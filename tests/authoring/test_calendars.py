@@ -93,7 +93,7 @@ def test_what_is_wrong_with_the_name_is_told_where_it_stands(
 def test_a_calendar_that_is_missing_is_told_wherever_it_is_named(problems: Finding) -> None:
     """Once for each rule, and with what to do where there is none at all."""
     found = problems(policy=quiet("{days_off: h/it.yaml}\n  - {days_off: h/it.yaml, channels: [sms]}"))
-    assert [("SJ213", 7), ("SJ213", 8)] == [(p.code, p.line) for p in found if p.level == "error"]
+    assert [("SJ213", 8), ("SJ213", 9)] == [(p.code, p.line) for p in found if p.level == "error"]
     assert "write the file journeys/h/it.yaml with days_off: [2026-12-25, …]" == found[0].hint
 
 

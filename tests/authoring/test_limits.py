@@ -65,7 +65,7 @@ def test_a_limit_that_cannot_be_meant_is_underlined(
 def test_two_limits_of_one_name(problems: Callable[..., list[Problem]]) -> None:
     """`why` names limits, so each has its own."""
     (found,) = problems(**with_limits("name: a, at_once: 1", "name: a, at_once: 2"))
-    assert ("SJ411", 8) == (found.code, found.line)
+    assert ("SJ411", 9) == (found.code, found.line)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_journeys_that_exclude_each_other_both_ways(
 ) -> None:
     """Each above the other, in two limits or by way of several: the second place is underlined, the first one named."""
     (found,) = problems(**with_limits(*(f"{one}, at_once: 1, when_full: displace" for one in limits)))
-    assert ("SJ440", "journeys/policy.yaml", 6 + len(limits)) == (found.code, found.file, found.line)
+    assert ("SJ440", "journeys/policy.yaml", 7 + len(limits)) == (found.code, found.file, found.line)
     assert f"{pair} exclude each other both ways" == found.message
     assert found.hint.endswith(f"in one order here and in {elsewhere}")
     assert "j" == found.text[found.column - 1 : found.column - 1 + found.length]

@@ -107,11 +107,11 @@ async def test_who_gets_no_turn_comes_again(
 async def test_what_the_gates_keep_back_uses_none_of_the_rate(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
-    """At one message a minute, eight messages without consent are dropped at once, and the one that may go goes."""
+    """At two a minute, eight messages without consent are dropped in far less than four, and the one that may go goes."""
     folder = write_project(tmp_path, FILES)
-    async with running(folder, database_url, temporal_address, task_queue_prefix, **at("1/m")) as sojourn:
+    async with running(folder, database_url, temporal_address, task_queue_prefix, **at("2/m")) as sojourn:
         await crowd(sojourn, 9)
         await sojourn.accept([sojourn.event(f"u{i}", "unsubscribed", channel="email") for i in range(8)])
         await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(9)])
-        await sojourn.settled(50)
+        await sojourn.settled(100)
         assert {"dropped": 8, "sent": 1} == await sojourn.statuses()
