@@ -21,15 +21,16 @@ from engine.api.reach import Reach
 from engine.api.reading import read_body
 from engine.api.taking import patiently, take
 from engine.api.unsubscribe import FORM_LIMIT, Link
+from engine.core.consent import taken_back
 from engine.core.incoming import Incoming
 from engine.delivery.deployment import NothingDeployed
+from engine.delivery.facts import consent_fact
 from engine.delivery.links import BadLink
-from engine.store import planned, profiles
-from engine.store.database import transaction
+from engine.intake.agreeing import CONFIRMATION
+from engine.store import customers, planned, profiles
+from engine.store.database import now, transaction
 
 FIELD, VALUE = "Confirm", "Yes"
-
-SOURCE = "confirmation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +109,27 @@ async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[Row[Any]] | None, 
             return None, False
         policy = (await reach.deployments.current(c)).policy
         alone = not any(rule.double_opt_in and rule.channel != link.channel for rule in policy.consent)
-        return await profiles.awaiting(c, link.customer, link.channel, link.topic), alone
+        waiting = await profiles.awaiting(c, link.customer, link.channel, link.topic)
+        told, moment = [consent_fact(r) for r in await customers.consents(c, [link.customer])], await now(c)
+        asked_of = {s.version: s for s in told}
+        return [r for r in waiting if not taken_back(told, asked_of[r.id], _channel(link, r, alone=alone), moment)], alone
+
+
+def _channel(link: Link, statement: Row[Any], *, alone: bool) -> str:
+    """What was said of every channel is confirmed for the link's only, unless that is `alone` in asking: who reads e-mail here
+    may not be who has the phone."""
+    return str(statement.channel) if alone else link.channel
 
 
 def _confirmation(link: Link, statement: Row[Any], *, alone: bool) -> Incoming:
-    """The event. One per statement that is confirmed, so repeats change nothing. What was said of every channel is confirmed for
-    this one only, unless it is `alone`: who reads e-mail here may not be who has the phone."""
-    channel = statement.channel if alone else link.channel
+    """The event. One per statement that is confirmed, so repeats change nothing."""
+    channel = _channel(link, statement, alone=alone)
     told = {"channel": channel, "topic": statement.topic, "state": "granted", "confirmed": True, "source": "link"}
     if statement.wording:
         told["wording"] = statement.wording
-    return Incoming("track", SOURCE, f"{link.customer}/{statement.id}/{channel}", "consent_changed", told, customer=link.customer)
+    return Incoming(
+        "track", CONFIRMATION, f"{link.customer}/{statement.id}/{channel}", "consent_changed", told, customer=link.customer
+    )
 
 
 def _question(link: Link, status: int = 200) -> HTMLResponse:

@@ -109,17 +109,18 @@ def _windows(spot: Spot, policy: Policy, send: Send) -> None:
     if send.window and window(send.window.start, send.window.end, send.window.days) == EVERY:
         message = "this window is open all the time: it begins and ends at the same time"
         place.report("SJ434", message, "remove it, or give it another end", key=True, level="warning")
-    for i, hours in enumerate(closings(policy, send)):
+    for hours in closings(policy, send):
         if EVERY in (hours.always, *hours.some):
             whom = "" if hours.always == EVERY else " to some, of whom the `if` of quiet hours holds"
             message = f"this can never be sent on {hours.channel}{whom}: quiet hours leave nothing of the time at which it may go"
-            level: Level = "error" if hours.always == EVERY and i == 0 else "warning"
+            level: Level = "error" if hours.always == EVERY and len(send.channels) == 1 else "warning"
             place.report("SJ434", message, hint, key=True, level=level)
 
 
 def judged(policy: Policy, send: Send, times: Times) -> Short | None:
-    """Whether messages of `send`, reached at `times`, expire before hours let them go. A fallback is never for everybody, nor is
-    what never opens judged here."""
+    """Whether messages of `send`, reached at `times`, expire before hours let them go. Where there is a fallback, nothing is so
+    for everybody: who can't be reached on the first channel gets the next at once. What never opens isn't judged here."""
+    sole = len(send.channels) == 1
     length = worth(policy, send)
     if length == Duration():
         return Short(send.channels[0], always=True, why="this expires the moment it is reached")
@@ -129,14 +130,14 @@ def judged(policy: Policy, send: Send, times: Times) -> Short | None:
         if send.on_defer != "wait":
             if i == 0 and not times.possibly & ~hours.always:
                 why = f"this is always left out on {hours.channel}: it is reached only when it may not be sent"
-                return Short(hours.channel, always=True, why=why)
+                return Short(hours.channel, always=sole, why=why)
             continue
         if length is None or length.months:
             continue
         least = length.days * DAY + -(-length.seconds // 60)
         if i == 0 and not times.possibly & ~waiting(hours.always, least + _SLACK):
             why = _why(hours.always, times.possibly, length, hours.channel)
-            return Short(hours.channel, always=True, why=f"this always expires before it may be sent: {why}")
+            return Short(hours.channel, always=sole, why=f"this always expires before it may be sent: {why}")
         for closed in (hours.always, *(some for some in hours.some if some != EVERY)):
             if lost := times.surely & waiting(closed, least + 1):
                 why = _why(closed, lost, length, hours.channel)
@@ -258,6 +259,8 @@ def after(until: Moment, times: Times) -> Times:
         raise ValueError("a moment is a duration, a time of day or an expression")
     if until.offset is not None:
         found = shifted(found, until.offset)
+        if min(until.offset.months, until.offset.days, until.offset.seconds) < 0:  # a moment that is over lets on at once
+            found = Times(0, found.possibly | times.possibly)
     if until.jitter is not None:
         found = Times(found.surely, smeared(found.possibly, _minutes(until.jitter)))
     return found

@@ -5,7 +5,7 @@ A statement has a breadth: every channel or one, every topic or one. Where a cas
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from engine.core.case import Case
@@ -37,9 +37,24 @@ def consent(case: Case, now: datetime) -> GateAnswer:
     return _unsaid(case, told, about, now)
 
 
-def agreed(told: Iterable[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
-    """Whether the latest of these statements about exactly `channel` and `topic` is a consent that lasts."""
-    return _grant(_of(told, (channel, topic)), now) is not None
+def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
+    """Whether the latest of these statements about exactly `channel` and `topic` is a consent that lasts, and nothing of it was
+    taken back since."""
+    grant = _grant(_of(told, (channel, topic)), now)
+    return grant is not None and not taken_back(told, grant, channel, now)
+
+
+def taken_back(told: Iterable[ConsentFact], since: ConsentFact, channel: str, now: datetime) -> bool:
+    """Whether after the statement `since` a withdrawal that lasts said no to something that it is about on `channel` ("*": on any
+    of them)."""
+    return any(
+        s.state == "withdrawn"
+        and _order(s) > _order(since)
+        and _lasts(s, now)
+        and (s.channel in (channel, "*") or channel == "*")
+        and (s.topic == since.topic or None in (s.topic, since.topic))
+        for s in told
+    )
 
 
 def _given(case: Case, statement: ConsentFact, about: str) -> GateAnswer:

@@ -128,9 +128,10 @@ def _of_hours(policy: Policy, message: Message, rule: str) -> Iterator[Obstacle]
         guess = rule == UNKNOWN_ZONE
         said = f"were {message.channel} allowed to guess the time zone" if guess else "with a time zone that exists"
         yield Obstacle("quiet_hours", rule, said, _guessed_zone if guess else _other_zone)
-    for times in dict.fromkeys((q.start, q.end) for q in policy.quiet_hours):
-        name = "-".join(times)
-        yield Obstacle("quiet_hours", f"quiet_hours {name}", f"without the quiet hours {name}", _hours(*times))
+    for start, end, calendar in dict.fromkeys((q.start, q.end, q.calendar) for q in policy.quiet_hours):
+        name = f"{start}-{end}" if start else calendar
+        rule, said = (f"quiet_hours {name}", "quiet hours") if start else (f"days_off {name}", "days off of")
+        yield Obstacle("quiet_hours", rule, f"without the {said} {name}", _hours(start, end, calendar))
     if message.window is not None:
         name = f"{message.window.start}-{message.window.end}"
         without = f"without the step's window {name}"
@@ -176,9 +177,9 @@ def _hold(name: str) -> Lift:
     return lift
 
 
-def _hours(start: str, end: str) -> Lift:
+def _hours(*named: str) -> Lift:
     def lift(policy: Policy, facts: Facts, message: Message) -> Asked:
-        rules = [replace(q, tiers=NO_TIER) if (q.start, q.end) == (start, end) else q for q in policy.quiet_hours]
+        rules = [replace(q, tiers=NO_TIER) if (q.start, q.end, q.calendar) == named else q for q in policy.quiet_hours]
         return replace(policy, quiet_hours=tuple(rules)), _anew(facts), message
 
     return lift

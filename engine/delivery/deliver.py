@@ -235,7 +235,7 @@ class Delivery:
             message = draft.message()
             verdict = decide(policy, known, message, at)
             draft.verdict = verdict
-            recording = record(facts.whole(known), message)
+            recording = record(facts.whole(policy, known, message), message)
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at, recording=recording))
             messages.append(self._apply(draft, verdict, at, case, deployment))
             if draft.slot_at is not None and not draft.reserved and messages[-1]["slot_at"] == draft.slot_at:
@@ -273,7 +273,9 @@ class Delivery:
         if row is None:
             return False
         draft.tries = row.tries
-        if row.status in ("sent", "unknown", "refused"):
+        if row.status == "refused" and row.reason != "refused" and draft.has_fallback():  # the address was, for good
+            draft.done("fallback", at=row.sent_at or row.slot_at)
+        elif row.status in ("sent", "unknown", "refused"):
             draft.done("next", at=row.sent_at or row.slot_at)
             draft.was_sent = row.status != "refused"
         elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
-from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, PlannedFact, SlotFact
+from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, Message, PlannedFact, SlotFact
 from engine.core.holdouts import by_policy
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
@@ -82,12 +82,23 @@ class Known:
         if draft.waits() or draft.falls_back():
             row = mine[draft.enrollment] = draft.registration(now)
             if queue is not None:
-                until = draft.outcome.until if draft.outcome is not None else None
-                queue.stays(self._planned(row, draft.customer, attributes), until or now)
+                queue.stays(self._planned(row, draft.customer, attributes), self._goes_at(draft, now))
             return False
         if queue is not None:
             queue.leaves(draft.enrollment)
         return mine.pop(draft.enrollment, None) is not None
+
+    def _goes_at(self, draft: Draft, now: datetime) -> datetime | None:
+        """When a draft that stays in the queue takes its slot; None where it sets nothing aside, as in `queue.moments`: it uses
+        up no cap, a hold keeps it for nobody knows how long, or it expires before there is room."""
+        told, until = draft.verdict, draft.outcome.until if draft.outcome is not None else None
+        if draft.op.tier in self.policy.uncounted:
+            return None
+        if draft.falls_back() or told is None:
+            return until or now
+        held = any(g.gate == "hold" and g.answer == "defer" and not g.certain for g in told.gates)
+        late = told.earliest is None or (draft.expires_at is not None and told.earliest >= draft.expires_at)
+        return None if held or late else until or now
 
     def take(self, customer: int, slot: SlotFact) -> None:
         """A message of this customer has taken its slot."""
@@ -241,8 +252,11 @@ def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, 
     )
 
 
-def whole(known: Facts) -> Facts:
-    """`known` with the registered sends that stand in its queue, from which the same decision can be made again."""
+def whole(policy: Policy, known: Facts, message: Message) -> Facts:
+    """`known` with the registered sends that stand in its queue, from which the same decision can be made again; without them
+    where no cap was looked at."""
+    if message.reserved or any(t.name == message.tier and "caps" in t.skip for t in policy.tiers):
+        return replace(known, queue=None)
     return replace(known, planned=known.queue.registered()) if isinstance(known.queue, Line) else known
 
 

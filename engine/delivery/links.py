@@ -52,6 +52,8 @@ class Links:
 
     def read(self, token: str) -> list[int | str | None]:
         """What was signed. Raises BadLink."""
+        if not token.isascii():
+            raise BadLink("this link is not one of ours")
         try:
             key, data, mac = token.split(".")
             number, raw = int(key), data.encode()
@@ -68,7 +70,7 @@ class Links:
         return body
 
     def _mark(self, key: int, address: str) -> str:
-        return self._mac(key, b"address/" + address.encode())
+        return self._mac(key, b"\0address/" + address.encode())
 
     def _mac(self, key: int, data: bytes) -> str:
         return base64.urlsafe_b64encode(hmac.digest(self.keys[key], data, hashlib.sha256)[:16]).rstrip(b"=").decode()

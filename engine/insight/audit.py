@@ -139,9 +139,9 @@ def _checked(rows: Sequence[Any], policies: Mapping[str, Policy | None]) -> Tall
 def _differing(row: Any, policy: Policy) -> tuple[Differing, ...]:
     try:
         facts, message = recall(json.loads(row.facts))
-    except ValueError as unreadable:
+        verdict = decide(policy, facts, message, row.at)
+    except (ValueError, TypeError, OverflowError) as unreadable:
         return (Differing("facts", "unreadable", str(unreadable)),)
-    verdict = decide(policy, facts, message, row.at)
     again: dict[str, Any] = {
         "decision": verdict.decision,
         "reason": verdict.reason,
@@ -167,7 +167,7 @@ def _gates(before: Any, after: list[list[Json]]) -> list[Differing]:
     """What gates said differently, part by part."""
     if before == after:
         return []
-    if not isinstance(before, list) or [g[:1] for g in before if isinstance(g, list)] != [g[:1] for g in after]:
+    if not isinstance(before, list) or [g[:1] if isinstance(g, list) else g for g in before] != [g[:1] for g in after]:
         return [Differing("gates", "other gates", ", ".join(g[0] for g in after))]
     parts = ("gate", "answer", "rule", "detail", "until")
     return [

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from engine.core.consent import agreed
+from engine.core.consent import agreed, taken_back
 from engine.core.facts import ConsentFact
 from engine.core.incoming import Incoming
 from engine.core.policy import Policy
@@ -21,6 +21,9 @@ from engine.store import customers, events
 from engine.store.database import Connection
 
 CHANGED = "consent_changed"
+
+CONFIRMATION = "confirmation"
+"""The source of what links confirm; their message ids are customer/statement/channel."""
 
 STOP_WORDS = frozenset({"stop", "quit", "end", "cancel", "revoke", "opt out", "unsubscribe"})
 """A reply that is nothing but one of these."""
@@ -32,7 +35,7 @@ Taken = tuple[int, Incoming, str]
 async def until_confirmed(c: Connection, policy: Policy, batch: Sequence[Taken], now: datetime) -> list[Taken]:
     """`batch`, where those who agree to something that policy wants confirmed come in as pending: they are asked first. Who has
     confirmed the same before, and not taken it back, needn't again."""
-    asking = sorted({owner for owner, incoming, why in batch if not why and _asks(policy, incoming)})
+    asking = sorted({o for o, incoming, why in batch if not why and (_asks(policy, incoming) or _confirms(incoming))})
     if not asking:
         return list(batch)
     told: dict[int, list[ConsentFact]] = {owner: [] for owner in asking}
@@ -55,11 +58,23 @@ def _asks(policy: Policy, incoming: Incoming) -> bool:
     return agrees and p.get("confirmed") is not True and policy.wants_confirmation(str(p.get("channel") or "*"))
 
 
+def _confirms(incoming: Incoming) -> bool:
+    """Whether it comes from a link that confirms."""
+    return incoming.customer is not None and incoming.name == CHANGED and incoming.source == CONFIRMATION
+
+
+def _overtaken(incoming: Incoming, told: Sequence[ConsentFact], channel: str, now: datetime) -> bool:
+    # What the link was about has been withdrawn between the page and this transaction; its message id names the statement.
+    number = int(incoming.message_id.split("/")[1])
+    return any(s.version == number and taken_back(told, s, channel, now) for s in told)
+
+
 def _decided(policy: Policy, incoming: Incoming, told: list[ConsentFact], now: datetime) -> Incoming:
     # What was said before in the same batch counts: `told` grows.
     p = incoming.properties
     channel, topic = str(p.get("channel") or "*"), p.get("topic") or None
-    if _asks(policy, incoming) and not agreed(told, channel, topic, now):
+    open_still = _asks(policy, incoming) and not agreed(told, channel, topic, now)
+    if open_still or (_confirms(incoming) and _overtaken(incoming, told, channel, now)):
         incoming = replace(incoming, properties={**p, "state": "pending"})
     state = state_of(incoming)
     if state is not None:

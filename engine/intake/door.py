@@ -131,7 +131,7 @@ class Intake:
             deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED)
         )
         if candidates and (limits := [one for one in deployment.policy.limits if one.entries is not None]):
-            since = min(i.occurred_at or moment for _, i in fresh) - max(COUNTED[one.per] for one in limits)
+            since = min(min(i.occurred_at or moment, moment) for _, i in fresh) - max(COUNTED[one.per] for one in limits)
             for r in await enrollments.entered(c, sorted({o for o, _, _ in candidates}), since):
                 happening.entered.setdefault(r.customer_id, []).append((r.journey, r.entered_at))
         claims = _claims(happening, entries, fresh)

@@ -4,7 +4,7 @@
 
 A crash between two arrows repeats the last one: a cohort is started once (REJECT_DUPLICATE), and `advance` ignores inputs
 whose number it has seen. Customers are divided into lanes, and these into partitions; each lane is owned by one process at a
-time, whatever number of partitions that process has been told. So the order per customer holds, and a cohort has at most one
+time, whatever number of partitions that process has been told. So the order per enrollment holds, and a cohort has at most one
 signal in flight (one from each of its partitions, where their number has grown since it was opened).
 
 Urgent enrollments have rounds, leases and cohorts of their own, so that they never stand behind a broadcast's.

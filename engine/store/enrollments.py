@@ -171,7 +171,8 @@ async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bo
 
 
 async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]]]) -> None:
-    """Have the deferred messages of these (customer, tiers) decided afresh: one `again` input each."""
+    """Have the messages of these (customer, tiers) that the gates deferred decided afresh: one `again` input each. One that a
+    provider put off stays put off."""
     if not released:
         return
     found = await fetch(
@@ -179,7 +180,7 @@ async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]
         "select distinct m.enrollment_id from messages m "
         "join jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, pause jsonb) on r.customer_id = m.customer_id "
         "join enrollments e on e.id = m.enrollment_id and e.status = 'live' "
-        "where m.status = 'deferred' and r.pause ? m.tier order by 1",
+        "where m.status = 'deferred' and m.reason <> 'provider' and r.pause ? m.tier order by 1",
         rows=rows({"customer_id": i, "pause": list(p)} for i, p in released),
     )
     await try_again(c, [r.enrollment_id for r in found])

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from engine.app.deploying import deploy
@@ -117,6 +118,30 @@ async def test_an_old_link_revives_nothing_that_was_withdrawn(api: Api) -> None:
     assert [s for _, s, *_ in await states(api)] == ["pending", "withdrawn", "pending", "granted"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "withdrawn"),
+    [(("*", None), ("email", None)), (("email", None), ("email", "offers")), (("email", "news"), ("*", None))],
+)
+async def test_a_link_revives_no_broader_and_no_narrower_withdrawal(
+    api: Api, asked: tuple[str, str | None], withdrawn: tuple[str, str | None]
+) -> None:
+    """Who took something of it back since isn't asked any more: nothing is granted, and the page says so."""
+    await agree(api, asked[1], channel=asked[0])
+    path = await link(api, asked[1])
+    await agree(api, withdrawn[1], channel=withdrawn[0], state="withdrawn")
+    async with stranger(api) as http:
+        assert "Nothing to confirm" in (await http.post(path, data=YES)).text
+    assert ["pending", "withdrawn"] == [s for _, s, *_ in await states(api)]
+
+
+async def test_agreeing_again_is_confirmed_again_where_a_topic_was_taken_back(api: Api) -> None:
+    """Anybody may type the address into a form once more: what was withdrawn since stays so until its owner confirms."""
+    await agree(api, None, confirmed=True)
+    await agree(api, "offers", state="withdrawn")
+    await agree(api, None)
+    assert [(None, "granted"), ("offers", "withdrawn"), (None, "pending")] == [(t, s) for t, s, *_ in await states(api)]
+
+
 async def test_a_link_confirms_its_own_topic_or_without_one_all_of_the_channel(api: Api) -> None:
     """A topic's link leaves other topics alone, and what was said of the whole channel."""
     for topic in ("news", "offers", None):
@@ -161,7 +186,7 @@ async def test_no_other_token_confirms(api: Api) -> None:
     forged = Links({1: b"another"}, "http://x").confirm(row.customer_id, "email", "news", "ada@example.com")
     leave = urlsplit(api.core.links.unsubscribe(row.customer_id, "email", "news")).path
     async with stranger(api) as http:
-        for wrong in (urlsplit(forged).path, path[:-1], leave.replace("/u/", "/c/"), "/c/x"):
+        for wrong in (urlsplit(forged).path, path[:-1], leave.replace("/u/", "/c/"), "/c/x", "/c/1.abc.%C3%A9"):
             assert (await http.post(wrong, data=YES)).status_code == 404
             assert (await http.get(wrong)).status_code == 404
         answer = await http.post(path.replace("/c/", "/u/"), data={"List-Unsubscribe": "One-Click"})

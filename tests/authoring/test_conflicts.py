@@ -136,6 +136,16 @@ def test_a_moment_of_entry_is_named(problems: Finding) -> None:
         (NIGHT, f'- {{wait: {{until: "22:00"}}, id: w}}\n- {{{SEND}, expires: 11h}}', []),
         (NIGHT, f'- {{wait: {{until: "22:00"}}, id: w}}\n- {{{SEND}, on_defer: skip}}', [("SJ433", "error")]),
         (NIGHT, f"- {{{SEND}, expires: 8h, on_defer: skip}}", []),
+        (
+            NIGHT,
+            f'- {{wait: {{until: "18:00", offset: -12h}}, id: w}}\n- {{{SEND}, on_defer: skip}}',
+            [],
+        ),  # over: goes on at once
+        (
+            NIGHT.replace("to:", "channels: [email], to:"),
+            f'- {{wait: {{until: "22:00"}}, id: w}}\n- {{{SEND}, expires: 4h, fallback: [sms]}}',
+            [("SJ433", "warning")],
+        ),  # who has no address gets the text
         (NIGHT, f'- {{wait: {{until: "22:00", days: [mon]}}, id: w}}\n- {{wait: 12h, id: v}}\n- {{{SEND}, expires: 2h}}', []),
         (
             NIGHT,

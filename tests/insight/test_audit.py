@@ -11,7 +11,7 @@ import httpx
 
 from engine.core.enrollment import Command
 from engine.delivery.deliver import Delivery
-from engine.insight.audit import NO_FACTS, NO_POLICY, Tally, audit
+from engine.insight.audit import NO_FACTS, NO_POLICY, Tally, _gates, audit
 from engine.insight.story import Message, Rule, Why
 from engine.insight.why import why
 from engine.store.database import transaction
@@ -268,3 +268,11 @@ async def test_a_message_that_is_found_after_a_crash_keeps_what_it_was_decided_b
         assert ("unknown", 1) == (after.status, len(run.email.to(ada)))
         assert (before.policy, before.consent_version) == (after.policy, after.consent_version)
         assert before.consent_version > 0
+
+
+def test_gates_that_were_appended_to_are_a_difference_and_no_error() -> None:
+    """Whatever stands there in place of a list of answers."""
+    gates = [["live", "pass", "", "", None]]
+    for tampered in ([*gates, None], [*gates, gates[0]], None, "x", [None]):
+        assert ["gates"] == [d.field for d in _gates(tampered, gates)]
+    assert [] == _gates(gates, gates)

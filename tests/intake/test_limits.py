@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,16 @@ async def test_entries_are_counted_by_the_day_on_which_they_occurred_in_the_cust
         assert [("high", "B", "calm"), ("low", "", "calm")] == await refused(at)
         later = [event("pinged", 10 + i, "bob") for i in range(5)]
         assert [1, 1, 0, 0, 0] == [len(a.enrollments) for a in await at.accept(*later)]
+
+
+async def test_a_clock_that_is_ahead_gets_nobody_past_a_limit(tmp_path: Path, database_url: str) -> None:
+    """An event that says to be of next week counts as of now, and so do the entries before it."""
+    limit = "{name: few, journeys: [low], entries: 2, per: day}"
+    async with door(tmp_path, database_url, limit, journey("low", "pinged", "again: always, while_active: parallel")) as at:
+        ahead = datetime.now(UTC) + timedelta(days=9)
+        for n in range(3):
+            [answer] = await at.accept(replace(event("pinged", n), occurred_at=ahead))
+            assert (n < 2) == bool(answer.enrollments)
 
 
 RACE = {
