@@ -27,7 +27,7 @@ from engine.core.interpreter import advance
 from engine.core.plan import Plan
 from engine.core.policy import Cap, Policy, QuietHours, Tier
 from engine.delivery.deliver import Delivery
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.delivery.draft import Draft
 from engine.delivery.links import load_links
 from engine.intake.door import Intake

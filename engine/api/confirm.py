@@ -12,17 +12,18 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.api.errors import RETRY_AFTER, Refusal, refusal_of
+from engine.api.errors import Refusal, refusal_of
+from engine.api.linked import FORM_LIMIT, Link, form, not_now, unknown
 from engine.api.pages import button, page, paragraph
 from engine.api.reach import Reach
 from engine.api.reading import read_body
 from engine.api.taking import patiently, take
-from engine.api.unsubscribe import FORM_LIMIT, Link
-from engine.core.consent import taken_back
+from engine.core.consent import awaiting, taken_back
+from engine.core.facts import ConsentFact
 from engine.core.incoming import Incoming
+from engine.core.wire import Json
 from engine.delivery.deployment import NothingDeployed
 from engine.delivery.facts import consent_fact
 from engine.delivery.links import BadLink
@@ -31,6 +32,9 @@ from engine.store import customers, planned, profiles
 from engine.store.database import now, transaction
 
 FIELD, VALUE = "Confirm", "Yes"
+
+_NO_LINK = "It may have been cut off, or you have given us another address since. Please open it from the newest message."
+_STILL = "Nothing is confirmed yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +58,21 @@ def routes(reach: Reach) -> APIRouter:
     async def ask(token: str) -> HTMLResponse:
         """A page with one button. Changes nothing, because programs follow links too."""
         asked = _read(reach, token)
-        return _unknown() if asked is None else _question(asked.link)
+        return unknown(_NO_LINK) if asked is None else _question(asked.link)
 
-    @router.post("/c/{token}", summary="Confirm a consent", responses=answers, openapi_extra={"requestBody": _BODY})
+    @router.post("/c/{token}", summary="Confirm a consent", responses=answers, openapi_extra=form(FIELD, VALUE))
     async def confirm(token: str, request: Request) -> HTMLResponse:
         """Turns what awaits its confirmation on the link's channel and topic into consent; nothing else changes."""
         asked = _read(reach, token)
         try:
             waiting, alone = (None, False) if asked is None else await _awaiting(reach, asked)
             if asked is None or waiting is None:
-                return _unknown()
+                return unknown(_NO_LINK)
             if (FIELD, VALUE) not in parse_qsl((await read_body(request, FORM_LIMIT)).decode(errors="replace")):
                 return _question(asked.link, status=400)
             await take(reach, [_confirmation(asked.link, r, alone=alone) for r in waiting])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
-            return _not_now(refusal_of(error))
+            return not_now(refusal_of(error), _STILL, FIELD, VALUE)
         if not waiting:
             return page("Nothing to confirm", paragraph("You have confirmed it already, or changed your mind since."))
         return page(
@@ -76,12 +80,6 @@ def routes(reach: Reach) -> APIRouter:
         )
 
     return router
-
-
-_BODY = {
-    "required": True,
-    "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": {FIELD: {"const": VALUE}}}}},
-}
 
 
 def _read(reach: Reach, token: str) -> Asked | None:
@@ -95,7 +93,7 @@ def _read(reach: Reach, token: str) -> Asked | None:
     return None
 
 
-async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[Row[Any]] | None, bool]:
+async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[ConsentFact] | None, bool]:
     """What the link can confirm, None where its address isn't the customer's (any more), or there is nobody; and whether its
     channel alone wants to be confirmed."""
     link = asked.link
@@ -109,26 +107,31 @@ async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[Row[Any]] | None, 
             return None, False
         policy = (await reach.deployments.current(c)).policy
         alone = not any(rule.double_opt_in and rule.channel != link.channel for rule in policy.consent)
-        waiting = await profiles.awaiting(c, link.customer, link.channel, link.topic)
         told, moment = [consent_fact(r) for r in await customers.consents(c, [link.customer])], await now(c)
-        asked_of = {s.version: s for s in told}
-        return [r for r in waiting if not taken_back(told, asked_of[r.id], _channel(link, r, alone=alone), moment)], alone
+        waiting = awaiting(told, link.channel, link.topic, moment)
+        return [s for s in waiting if not taken_back(told, s, _channel(link, s, alone=alone), moment)], alone
 
 
-def _channel(link: Link, statement: Row[Any], *, alone: bool) -> str:
+def _channel(link: Link, statement: ConsentFact, *, alone: bool) -> str:
     """What was said of every channel is confirmed for the link's only, unless that is `alone` in asking: who reads e-mail here
     may not be who has the phone."""
-    return str(statement.channel) if alone else link.channel
+    return statement.channel if alone else link.channel
 
 
-def _confirmation(link: Link, statement: Row[Any], *, alone: bool) -> Incoming:
+def _confirmation(link: Link, statement: ConsentFact, *, alone: bool) -> Incoming:
     """The event. One per statement that is confirmed, so repeats change nothing."""
     channel = _channel(link, statement, alone=alone)
-    told = {"channel": channel, "topic": statement.topic, "state": "granted", "confirmed": True, "source": "link"}
+    told: dict[str, Json] = {
+        "channel": channel,
+        "topic": statement.topic,
+        "state": "granted",
+        "confirmed": True,
+        "source": "link",
+    }
     if statement.wording:
         told["wording"] = statement.wording
     return Incoming(
-        "track", CONFIRMATION, f"{link.customer}/{statement.id}/{channel}", "consent_changed", told, customer=link.customer
+        "track", CONFIRMATION, f"{link.customer}/{statement.version}/{channel}", "consent_changed", told, customer=link.customer
     )
 
 
@@ -140,19 +143,3 @@ def _question(link: Link, status: int = 200) -> HTMLResponse:
         paragraph("If you didn’t ask for it, just close this page: you will get nothing.", quiet=True),
         status=status,
     )
-
-
-def _unknown() -> HTMLResponse:
-    return page(
-        "This link doesn’t work",
-        paragraph(
-            "It may have been cut off, or you have given us another address since. Please open it from the newest message."
-        ),
-        status=404,
-    )
-
-
-def _not_now(refusal: Refusal) -> HTMLResponse:
-    headers = {"Retry-After": str(RETRY_AFTER)} if refusal.status == 503 else {}
-    text = "Nothing is confirmed yet. Please try again in a minute."
-    return page("That didn’t work", paragraph(text), button("Try again", FIELD, VALUE), status=refusal.status, headers=headers)

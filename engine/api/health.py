@@ -29,9 +29,8 @@ SKEW = 1.0
 
 @dataclass(slots=True)
 class Findings:
-    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep this process from taking events. Temporal is one
-    of them:
-    while it is down events are accepted, and relayed afterwards."""
+    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep this process from taking events. Temporal is one of
+    them: while it is down events are accepted, and relayed afterwards."""
 
     checks: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -53,8 +52,7 @@ def routes(reach: Reach) -> APIRouter:
     @router.get("/readyz", summary="Everything it needs is there", responses={503: {"description": _NOT_READY}})
     async def readyz() -> JSONResponse:
         """The database at this schema and a deployment. Temporal that doesn't answer is a warning, and so is a clock over a
-        second
-        away from the database's."""
+        second away from the database's."""
         found = Findings()
         await asyncio.gather(_database(reach, found), _temporal(reach, found))
         body = {"ready": found.ready(), "checks": dict(sorted(found.checks.items())), "warnings": found.warnings}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.api.access import Access
 from engine.core.incoming import Door
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.delivery.links import Links
 from engine.store.database import Database
 

@@ -6,7 +6,6 @@ Source of the rules: RFC 8058 and semantics.md, "Consent". The withdrawal goes t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,7 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.api.errors import RETRY_AFTER, Refusal, refusal_of
+from engine.api.errors import Refusal, refusal_of
+from engine.api.linked import FORM_LIMIT, Link, form, not_now, unknown
 from engine.api.pages import button, page, paragraph
 from engine.api.reach import Reach
 from engine.api.reading import read_body
@@ -29,22 +29,8 @@ FIELD, VALUE = "List-Unsubscribe", "One-Click"
 
 SOURCE = "unsubscribe"
 
-FORM_LIMIT = 16 * 1024
-_KINDS = {"email": "e-mails", "sms": "text messages", "push": "notifications"}
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What a link is about. `topic` None: the whole channel."""
-
-    customer: int
-    channel: str
-    topic: str | None
-
-    def about(self) -> str:
-        """For the customer, in words."""
-        kind = _KINDS.get(self.channel, "messages")
-        return kind if self.topic is None else f"{kind} about “{self.topic.replace('_', ' ')}”"
+_NO_LINK = "It may have been cut off. Please open it once more from the message, as a whole."
+_STILL = "You are not unsubscribed yet."
 
 
 def routes(reach: Reach) -> APIRouter:
@@ -60,20 +46,20 @@ def routes(reach: Reach) -> APIRouter:
     async def ask(token: str) -> HTMLResponse:
         """A page with one button. Changes nothing, because programs follow links too."""
         link = _read(reach, token)
-        return _unknown() if link is None else _question(link)
+        return unknown(_NO_LINK) if link is None else _question(link)
 
-    @router.post("/u/{token}", summary="Unsubscribe", responses=answers, openapi_extra={"requestBody": _BODY})
+    @router.post("/u/{token}", summary="Unsubscribe", responses=answers, openapi_extra=form(FIELD, VALUE))
     async def withdraw(token: str, request: Request) -> HTMLResponse:
         """Withdraws the consent to the link's channel and topic. Once withdrawn, again changes nothing."""
         link = _read(reach, token)
         try:
             if link is None or not await _known(reach, link):
-                return _unknown()
+                return unknown(_NO_LINK)
             if not _one_click(await read_body(request, FORM_LIMIT), request.headers.get("content-type", "")):
                 return _question(link, status=400)
             await take(reach, [await _withdrawal(reach, link)])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
-            return _not_now(refusal_of(error))
+            return not_now(refusal_of(error), _STILL, FIELD, VALUE)
         return page(
             "You’re unsubscribed",
             paragraph(f"You will get no more {link.about()} from us."),
@@ -81,12 +67,6 @@ def routes(reach: Reach) -> APIRouter:
         )
 
     return router
-
-
-_BODY = {
-    "required": True,
-    "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": {FIELD: {"const": VALUE}}}}},
-}
 
 
 def _read(reach: Reach, token: str) -> Link | None:
@@ -137,17 +117,3 @@ def _question(link: Link, status: int = 200) -> HTMLResponse:
         paragraph("If you want to keep getting them, just close this page.", quiet=True),
         status=status,
     )
-
-
-def _unknown() -> HTMLResponse:
-    return page(
-        "This link doesn’t work",
-        paragraph("It may have been cut off. Please open it once more from the message, as a whole."),
-        status=404,
-    )
-
-
-def _not_now(refusal: Refusal) -> HTMLResponse:
-    headers = {"Retry-After": str(RETRY_AFTER)} if refusal.status == 503 else {}
-    text = "You are not unsubscribed yet. Please try again in a minute."
-    return page("That didn’t work", paragraph(text), button("Try again", FIELD, VALUE), status=refusal.status, headers=headers)

@@ -13,7 +13,7 @@ from engine.core.logical import LogicalClock
 from engine.delivery.acts import Acting
 from engine.delivery.channel import Channel, load_channel
 from engine.delivery.deliver import Delivery
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.delivery.evaluate import Evaluation
 from engine.delivery.guard import Outward
 from engine.delivery.links import Links, load_links

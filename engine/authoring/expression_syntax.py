@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
@@ -88,10 +89,12 @@ def parse_expression(source: str) -> nodes.Expr:
     return tree
 
 
+@lru_cache(maxsize=128)
 def parse_template(source: str) -> nodes.Template:
     """The syntax tree of a template text; `lineno` of a node is its offset in `source`. Raises ExpressionError.
 
-    Line ends must be `\\n` already."""
+    Line ends must be `\\n` already. A layout is looked at for each template that extends it, and each template by several checks:
+    the newest trees are kept, and nobody changes one."""
     if len(source) > MAX_TEMPLATE:
         raise ExpressionError(f"longer than {MAX_TEMPLATE} characters", MAX_TEMPLATE)
     try:

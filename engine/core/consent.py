@@ -44,6 +44,14 @@ def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: da
     return grant is not None and not taken_back(told, grant, channel, now)
 
 
+def awaiting(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> list[ConsentFact]:
+    """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
+    they are about), oldest first. What followed a snooze that is over counts as if it hadn't been."""
+    breadths = {(s.channel, s.topic) for s in told if s.channel in (channel, "*") and topic in (None, s.topic)}
+    latest = [_standing(_of(told, b), now) for b in breadths]
+    return sorted((s for s in latest if s is not None and s.state == "pending"), key=lambda s: s.version)
+
+
 def taken_back(told: Iterable[ConsentFact], since: ConsentFact, channel: str, now: datetime) -> bool:
     """Whether after the statement `since` a withdrawal that lasts said no to something that it is about on `channel` ("*": on any
     of them)."""
@@ -122,5 +130,10 @@ def _withdrawal(told: list[ConsentFact], now: datetime) -> ConsentFact | None:
 
 
 def _grant(told: list[ConsentFact], now: datetime) -> ConsentFact | None:
-    latest = _latest(s for s in told if s.state != "withdrawn" or _lasts(s, now))
+    latest = _standing(told, now)
     return latest if latest and latest.state == "granted" and _lasts(latest, now) else None
+
+
+def _standing(told: Iterable[ConsentFact], now: datetime) -> ConsentFact | None:
+    # The latest, without snoozes that are over.
+    return _latest(s for s in told if s.state != "withdrawn" or _lasts(s, now))

@@ -24,7 +24,8 @@ from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Act, Plan
 from engine.core.wire import Json, digest
-from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.deployment import Deployment
+from engine.delivery.deployments import Deployments
 from engine.delivery.guard import Forbidden
 from engine.delivery.people import People
 from engine.store import enrollments, tasks

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from engine.authoring.expressions import ExpressionError
@@ -26,9 +26,10 @@ from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
 from engine.core.queue import place
 from engine.core.recording import record
-from engine.delivery import facts
-from engine.delivery.channel import Channel, Outgoing, Receipt, Result
-from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery import facts, rulings
+from engine.delivery.channel import Channel, Outgoing
+from engine.delivery.deployment import Deployment
+from engine.delivery.deployments import Deployments
 from engine.delivery.draft import Draft, expiry
 from engine.delivery.links import Links
 from engine.delivery.own_limits import cap_facts
@@ -38,7 +39,6 @@ from engine.delivery.queueing import nearer, requeue, wake
 from engine.delivery.render import RenderError
 from engine.store import customers, enrollments, ledger, planned
 from engine.store.database import Connection, Database, now, transaction
-from engine.store.ledger import UNKNOWN
 
 LEASE_SECONDS = 15.0
 """How long a handover belongs to the process that claimed it; longer than any channel's own timeout."""
@@ -47,14 +47,8 @@ SOFT_LIMIT_SECONDS = 2.0
 """After this long `deliver` starts no further chunk: the members not reached are told to come again at once, or after as long
 again where it could start none."""
 
-SHORT_WAIT_SECONDS = 60.0
-"""A retry later than this gives its slot back and is decided anew."""
-
 MESSAGE_SENT = "message_sent"
 DELIVERY_SOURCE = "delivery"
-
-UNKNOWN_TRIES = 10
-"""How often an unknown outcome is tried again on a channel that may repeat; then it counts as sent."""
 
 
 @dataclass(slots=True)
@@ -183,21 +177,9 @@ class Delivery:
         for draft in claimed:
             draft.handed_over = True
         receipts = await channel.send_many([self._outgoing(deployment, d) for d in claimed])
-        results: list[dict[str, Any]] = []
-        suppressed: list[dict[str, Any]] = []
-        for draft, receipt in zip(claimed, receipts, strict=True):
-            results.append(self._result(draft, receipt, channel, moment))
-            if isinstance(receipt, Receipt) and receipt.suppress:
-                reason = receipt.suppress
-                suppressed.append(
-                    {
-                        "customer_id": draft.customer,
-                        "channel": channel.name,
-                        "address": draft.address,
-                        "reason": reason,
-                        "at": moment,
-                    }
-                )
+        pairs = list(zip(claimed, receipts, strict=True))
+        results = [rulings.receipt(self.clock, draft, told, channel, moment) for draft, told in pairs]
+        suppressed = [s for draft, told in pairs if (s := rulings.suppression(draft, told, moment)) is not None]
         async with transaction(self.database) as c:
             freeing = [d for d, r in zip(claimed, results, strict=True) if not r["keep_slot"]]
             if freeing:
@@ -224,9 +206,11 @@ class Delivery:
         messages: list[dict[str, Any]] = []
         decisions: list[dict[str, Any]] = []
         for draft in chunk:
-            if self._settled(draft, case.keys.get(draft.key), channel, moment, messages):
+            told = rulings.earlier_try(self.clock, draft, case.keys.get(draft.key), channel, moment)
+            if told is not None:
+                messages += told
                 continue
-            self._let_old_slot_go(draft, case, moment)
+            rulings.let_old_slot_go(self.clock, draft, case.known, moment)
             person = people[draft.customer]
             draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
             quiet = asked.quiet_flags(person)
@@ -237,7 +221,7 @@ class Delivery:
             draft.verdict = verdict
             recording = record(facts.whole(policy, known, message), message)
             decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at, recording=recording))
-            messages.append(self._apply(draft, verdict, at, case, deployment))
+            messages.append(rulings.verdict(draft, verdict, at, case.known, policy, deployment.policy_hash))
             if draft.slot_at is not None and not draft.reserved and messages[-1]["slot_at"] == draft.slot_at:
                 case.known.take(draft.customer, draft.slot(draft.slot_at))
             left = case.known.note(draft, person.attributes, at) and draft.outcome is not None
@@ -268,72 +252,6 @@ class Delivery:
         if earlier:
             await wake(c, earlier)
 
-    def _settled(self, draft: Draft, row: Any, channel: Channel, moment: datetime, messages: list[dict[str, Any]]) -> bool:
-        """Whether the ledger already says what became of this key; fills in the outcome if so."""
-        if row is None:
-            return False
-        draft.tries = row.tries
-        if row.status == "refused" and row.reason != "refused" and draft.has_fallback():  # the address was, for good
-            draft.done("fallback", at=row.sent_at or row.slot_at)
-        elif row.status in ("sent", "unknown", "refused"):
-            draft.done("next", at=row.sent_at or row.slot_at)
-            draft.was_sent = row.status != "refused"
-        elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":
-            draft.done("exit", reason="deferred")
-        elif row.status == "dropped":
-            draft.done("fallback" if draft.has_fallback() and row.reason in ("reachable", "suppression") else "next")
-        elif row.status == "handed_over" and row.leased:
-            draft.done("again", until=moment + self.clock.logical_span(float(row.lease_left) + 0.5))
-        elif row.status == "handed_over" and channel.capabilities.on_unknown == "assume_sent":
-            detail = "the process that handed it over died before the answer: counted as sent"
-            draft.consent_version = row.consent_version  # it was decided then, not now
-            messages.append(draft.ledger_row("unknown", policy=row.policy, now=moment, slot_at=row.slot_at, detail=detail))
-            draft.done("next", at=moment)
-            draft.was_sent = True
-        else:
-            draft.slot_at = row.slot_at
-            draft.reserved = row.slot_at is not None
-            draft.uncertain = row.status == "handed_over" or row.reason == UNKNOWN
-            return False
-        draft.settled = row
-        return True
-
-    def _let_old_slot_go(self, draft: Draft, case: facts.Case, moment: datetime) -> None:
-        """A slot counts for the time at which it was taken. A message that comes for it later than a short wait needs one for
-        now, as any other does: else the window of now would hold one more than its limit."""
-        if draft.slot_at is not None and moment - draft.slot_at > self.clock.logical_span(SHORT_WAIT_SECONDS):
-            draft.reserved = False
-            case.known.give_back(draft.customer, draft.slot(draft.slot_at))
-
-    def _apply(self, draft: Draft, verdict: Any, at: datetime, case: facts.Case, deployment: Deployment) -> dict[str, Any]:
-        """The ledger row that a verdict leads to, and the outcome where nothing is to be sent."""
-        told = {"reason": UNKNOWN if draft.uncertain else verdict.reason, "detail": verdict.detail}
-        policy = deployment.policy_hash
-        kept = draft.slot_at if draft.reserved or draft.uncertain else None
-        if verdict.decision == "allow" and draft.broken:
-            draft.done("park", reason=draft.broken[:180])
-            why = UNKNOWN if draft.uncertain else "template"
-            slot = kept if draft.uncertain else None
-            return draft.ledger_row("parked", policy=policy, now=at, reason=why, detail=draft.broken, slot_at=slot)
-        if verdict.decision == "allow":
-            slot = (kept if draft.reserved else None) or at
-            if not draft.reserved and draft.op.tier not in deployment.policy.uncounted:
-                case.known.take(draft.customer, draft.slot(at))
-            return draft.ledger_row("handed_over", policy=policy, now=at, slot_at=slot)
-        if verdict.decision == "defer" and draft.op.on_defer == "wait":
-            draft.done("again", until=verdict.until)
-            return draft.ledger_row("deferred", policy=policy, now=at, until=verdict.until, slot_at=kept, **told)
-        if draft.uncertain:  # an earlier try may have arrived: it counts as sent, and its slot stays taken
-            draft.done("next", at=at)
-            draft.was_sent = True
-            return draft.ledger_row("unknown", policy=policy, now=at, slot_at=kept, **told)
-        if verdict.decision == "defer":
-            draft.done("exit", reason="deferred") if draft.op.on_defer == "exit" else draft.done("next")
-            return draft.ledger_row("dropped", policy=policy, now=at, until=verdict.until, **told)
-        fallback = draft.has_fallback() and verdict.reason in ("reachable", "suppression")
-        draft.done("fallback" if fallback else "next")
-        return draft.ledger_row("dropped", policy=policy, now=at, **told)
-
     def _outgoing(self, deployment: Deployment, draft: Draft) -> Outgoing:
         assert draft.content is not None
         return Outgoing(
@@ -349,41 +267,6 @@ class Delivery:
             topic=draft.op.topic,
             unsubscribe_url=draft.unsubscribe_url,
         )
-
-    def _result(self, draft: Draft, receipt: Receipt | Exception, channel: Channel, moment: datetime) -> dict[str, Any]:
-        """The ledger's update for one receipt, and the member's outcome. Source: semantics.md, "Sending once"."""
-        if isinstance(receipt, Exception):
-            reason = f"channel {channel.name}: {type(receipt).__name__}: {receipt}"[:180]
-            draft.done("park", reason=reason)
-            why = UNKNOWN if draft.uncertain else "channel"
-            return {"key": draft.key, "status": "parked", "reason": why, "detail": reason, "keep_slot": draft.uncertain}
-        told = {"key": draft.key, "provider_id": receipt.provider_id, "words": receipt.words}
-        if receipt.result is Result.ACCEPTED:
-            draft.done("next", at=moment)
-            draft.was_sent = True
-            return {**told, "status": "sent", "sent_at": moment, "keep_slot": True}
-        if receipt.result is Result.REFUSED:
-            draft.done("fallback" if receipt.suppress and draft.has_fallback() else "next", at=moment)
-            return {**told, "status": "refused", "reason": receipt.suppress or "refused", "keep_slot": False}
-        if receipt.result is Result.UNKNOWN and not self._may_repeat(draft, channel):
-            draft.done("next", at=moment)
-            draft.was_sent = True
-            return {**told, "status": "unknown", "detail": "nobody knows whether it was sent: counted as sent", "keep_slot": True}
-        return {**told, **self._again(draft, receipt, moment)}
-
-    def _may_repeat(self, draft: Draft, channel: Channel) -> bool:
-        return channel.capabilities.on_unknown == "retry" and draft.tries < UNKNOWN_TRIES
-
-    def _again(self, draft: Draft, receipt: Receipt, moment: datetime) -> dict[str, Any]:
-        """A retry in real time; a long one gives its slot back and is decided anew."""
-        wait = receipt.retry_after if receipt.retry_after is not None else min(2.0 ** min(draft.tries, 8), 300.0)
-        until = moment + max(self.clock.logical_span(wait), timedelta(milliseconds=1))
-        draft.done("again", until=until)
-        if draft.uncertain or receipt.result is Result.UNKNOWN:
-            return {"status": "reserved", "reason": UNKNOWN, "until": until, "keep_slot": True}
-        if wait <= SHORT_WAIT_SECONDS:
-            return {"status": "reserved", "reason": "provider", "until": until, "keep_slot": True}
-        return {"status": "deferred", "reason": "provider", "until": until, "keep_slot": False}
 
     async def _tell_sent(self, drafts: Sequence[Draft]) -> None:
         """`message_sent` through the one door, once per message, if any journey looks at it."""

@@ -20,7 +20,8 @@ from engine.core.enrollment import Command, Outcome, State
 from engine.core.plan import Branch, Exit, Loop, Moment, Plan, Split, Wait, WaitFor
 from engine.core.upcoming import literal, over
 from engine.core.wire import share
-from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.deployment import Deployment
+from engine.delivery.deployments import Deployments
 from engine.delivery.people import People
 from engine.delivery.queueing import registration, requeue
 from engine.store import enrollments, planned

@@ -1,10 +1,10 @@
 """What policy's caps are to each customer of a batch: whom they concern, and which limit counts. Read in one statement, and only
-where a cap depends on who the customer is; `core.limits` says what follows.
+where a cap depends on who the customer is; `core.allowances` says what follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -28,22 +28,12 @@ async def cap_facts(
     if needs is None:
         return {}
     known = await People.load(c, deployment, list(people), needs, now)
-    return {i: _facts(deployment, known, i, person.attributes, now) for i, person in people.items()}
+    abouts = {i: known.about(person) for i, person in people.items()}
+    return {i: tuple(_fact(deployment, cap, about) for cap in deployment.policy.caps) for i, about in abouts.items()}
 
 
-def _facts(
-    deployment: Deployment, known: People, customer: int, attributes: Mapping[str, Any], now: datetime
-) -> tuple[CapFact, ...]:
-    context = Context(
-        customer=known.customer(customer, attributes),
-        now=now,
-        zone=known.zone(customer, attributes),
-        segments=known.segments(customer),
-    )
-    return tuple(_fact(deployment, cap, context, context.segments) for cap in deployment.policy.caps)
-
-
-def _fact(deployment: Deployment, cap: Cap, context: Context, inside: Callable[[str], bool]) -> CapFact:
+def _fact(deployment: Deployment, cap: Cap, context: Context) -> CapFact:
+    inside = context.segments
     own, unusable = _own(deployment, cap.own_limit, context)
     return CapFact(
         concerned=not cap.segments or any(inside(s) for s in cap.segments),

@@ -97,13 +97,17 @@ class People:
         rules = self.deployment.policy.quiet_hours
         if not any(q.condition for q in rules):
             return (True,) * len(rules)
-        context = Context(
+        context = self.about(person)
+        return tuple(q.condition is None or self._quiet(q.condition, context) for q in rules)
+
+    def about(self, person: Any) -> Context:
+        """The context of what concerns a customer (a row with `id` and `attributes`) whatever the journey."""
+        return Context(
             customer=self.customer(person.id, person.attributes),
             now=self.now,
             segments=self.segments(person.id),
             zone=self.zone(person.id, person.attributes),
         )
-        return tuple(q.condition is None or self._quiet(q.condition, context) for q in rules)
 
     def _quiet(self, condition: str, context: Context) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from engine.authoring.model_tracking import BUILTIN
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.settings import problems
 from engine.store import history
 from engine.store.database import Connection

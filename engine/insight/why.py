@@ -20,7 +20,8 @@ from engine.core.plan import Plan
 from engine.core.policy import Policy
 from engine.core.recording import recall
 from engine.core.telling import tell_moment
-from engine.delivery.deployment import Deployment, Deployments, NothingDeployed
+from engine.delivery.deployment import Deployment, NothingDeployed
+from engine.delivery.deployments import Deployments
 from engine.insight.absence import absences
 from engine.insight.as_of import UNDER_WAY, passage_at, stands_at
 from engine.insight.asked import settle_moment

@@ -20,11 +20,13 @@ from engine.authoring.expressions import Context
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Plan
 from engine.core.wire import Json
-from engine.delivery.deployment import Deployment, Deployments
+from engine.delivery.deployment import Deployment
+from engine.delivery.deployments import Deployments
 from engine.delivery.people import People
 from engine.delivery.queueing import requeue
+from engine.intake import entering
 from engine.intake.agreeing import until_confirmed
-from engine.intake.happening import GOAL_REACHED, Happening, claim
+from engine.intake.happening import GOAL_REACHED, Happening
 from engine.intake.person import Hold, Inside, Person
 from engine.store import customers, enrollments, events, planned, refusals, tasks
 from engine.store import relay as relay_store
@@ -115,7 +117,7 @@ class Intake:
         candidates = []
         for owner, incoming in fresh:
             for plan in entries:
-                candidates += [(owner, plan.journey, k) for k in Happening.keys(plan, incoming)]
+                candidates += [(owner, plan.journey, k) for k in entering.keys(plan, incoming)]
         earlier = await enrollments.earlier(c, sorted(set(candidates)))
         open_holds = await customers.holds(c, ids, moment) if deployment.policy.holds and ids else []
         people = {i: Person(i, dict(r.attributes), r.erased_at is not None) for i, r in locked.items()}
@@ -155,7 +157,7 @@ def _claims(happening: Happening, entries: Sequence[Plan], fresh: Sequence[tuple
                 context = Context(
                     customer=happening.deployment.attribute_values(facts), now=happening.now, entry=event, event=event
                 )
-                once = claim(happening.deployment, entry, context)
+                once = entering.claim(happening.deployment, entry, context)
                 if once is not None:
                     found.add((plan.journey, once))
     return sorted(found)
@@ -251,9 +253,8 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     closed = [(p.id, hold) for p in h.people.values() for hold in p.holds if hold.id is not None and hold.closed_at is not None]
     if closed:
         await customers.close_holds(c, [hold.id for _, hold in closed if hold.id is not None], moment)
-        await enrollments.wake_paused(c, [(owner, hold.pause) for owner, hold in closed])
     moved = h.moved()
-    await enrollments.wake_deferred(c, moved)
+    await enrollments.wake_deferred(c, [*((owner, hold.pause) for owner, hold in closed), *((owner, None) for owner in moved)])
     await requeue(c, h.deployment, h.freed(), moment)
     if h.begun or h.inputs or h.ends or closed or moved:
         await run(c, "select pg_notify(:channel, '')", channel=relay_store.CHANNEL)

@@ -15,18 +15,17 @@ from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Begin, State
-from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import CHAIN_LIMIT, Incoming
 from engine.core.limits import DISPLACED, Admission, Present, admit
 from engine.core.plan import Entry, Plan
 from engine.core.wire import Json
-from engine.delivery.deployment import KEY_LIMIT, Deployment
+from engine.delivery.deployment import Deployment
 from engine.delivery.people import People
 from engine.delivery.queueing import registration
+from engine.intake import entering
 from engine.intake.agreeing import statement, suppression
 from engine.intake.person import Hold, Inside, Person
 from engine.intake.watching import Watch, watches
-from engine.store.customers import LANES
 
 GOAL_REACHED = "goal_reached"
 
@@ -59,11 +58,6 @@ class Happening:
     entered: dict[int, list[tuple[str, datetime]]] = field(default_factory=dict)
     last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
     shared: dict[tuple[str, str, str], tuple[datetime, int | None]] = field(default_factory=dict)
-
-    @staticmethod
-    def keys(plan: Plan, incoming: Incoming) -> list[str]:
-        """The enrollment keys that this event could open in `plan`."""
-        return sorted({_key(e, incoming) for e in plan.entries if _opens(e, plan, incoming)})
 
     def take(self, person: Person, incoming: Incoming, event_id: int) -> list[int]:
         """One event, in full. The enrollments that it started."""
@@ -221,7 +215,7 @@ class Happening:
         started = []
         for plan in self.deployment.entries_for({incoming.name}, {incoming.journey} if incoming.kind == "enroll" else set()):
             for entry in plan.entries:
-                if not _opens(entry, plan, incoming) or not self.deployment.admits(plan, at):
+                if not entering.opens(entry, plan, incoming) or not self.deployment.admits(plan, at):
                     continue
                 context = Context(
                     customer=self.facts.customer(person.id, person.attributes),
@@ -233,7 +227,7 @@ class Happening:
                 )
                 if not self._true(entry.where, context) or not self._true(entry.condition, context):
                     continue
-                once = claim(self.deployment, entry, context)
+                once = entering.claim(self.deployment, entry, context)
                 begun = self._begin(person, plan, entry, incoming, event, event_id, at, once)
                 if begun is not None:
                     started.append(begun)
@@ -252,9 +246,8 @@ class Happening:
         once: str | None,
     ) -> int | None:
         """Enroll unless `again`, `while_active` or `once_per` says no. At most one live enrollment per customer, journey and
-        key; with
-        `once_per`, what anybody did for that value counts as done by this person too."""
-        key = _key(entry, incoming)
+        key; with `once_per`, what anybody did for that value counts as done by this person too."""
+        key = entering.key_of(entry, incoming)
         if entry.key and not key:
             return None
         slot = (person.id, plan.journey, key)
@@ -267,13 +260,8 @@ class Happening:
             last = others[0] if last is None else max(last, others[0])
         zone = self.facts.zone(person.id, person.attributes)
         live = [i for i in person.enrollments if i.journey == plan.journey and i.key == key and i.status != "ended"]
-        if live and entry.while_active == "ignore":
+        if not entering.allowed(entry, live, last, at, zone):
             return None
-        if not live and last is not None:
-            if entry.again == "never":
-                return None
-            if entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone_named(zone)):
-                return None
         anew = live if entry.while_active == "restart" else []
         admission = self._admit(person, plan, at, zone, anew)
         if admission.rule:
@@ -295,24 +283,8 @@ class Happening:
             self.leave(person, inside, f"{DISPLACED}{plan.journey}", event_id)
         number = number + 1 if live and entry.while_active == "parallel" else max(number, 0)
         enrollment = next(self.ids)
-        within = plan.goal.within if plan.goal else None
-        row = {
-            "id": enrollment,
-            "customer_id": person.id,
-            "journey": plan.journey,
-            "plan": plan.hash,
-            "key": key,
-            "number": number,
-            "holdout": by_journey(plan, person.id),
-            "global_holdout": by_policy(self.deployment.policy, person.id),
-            "depth": incoming.depth,
-            "entry_event": event_id,
-            "entered_at": at,
-            "goal_until": add(at, within, zone_named(zone)) if within is not None else None,
-            "lane": person.id % LANES,
-            "urgent": plan.tier in self.deployment.policy.urgent,
-            "once": once,
-        }
+        known = {"id": enrollment, "key": key, "number": number, "entry_event": event_id, "once": once}
+        row = entering.row(self.deployment, plan, person, incoming, at, zone, **known)
         planned = registration(self.deployment.policy, plan, enrollment, State(), Begin(1, at), zone)
         if planned is not None:
             self.planned[enrollment] = planned
@@ -355,15 +327,6 @@ class Happening:
         return source is None or _holds(self.deployment, source, context)
 
 
-def claim(deployment: Deployment, entry: Entry, context: Context) -> str | None:
-    """The value of `once_per` that this person would enter for; None where there is none."""
-    try:
-        value = deployment.expression(entry.once_per).evaluate(context) if entry.once_per else None
-    except ExpressionError:
-        return None
-    return None if value in (None, "") else str(value)[:KEY_LIMIT]
-
-
 def _holds(deployment: Deployment, source: str, context: Context) -> bool:
     """Whether a condition holds. One whose result is too large to be meant doesn't: an event is never refused for it, nor are
     those that came with it."""
@@ -380,13 +343,3 @@ def _number(deployment: Deployment, source: str | None, context: Context) -> flo
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     except (ExpressionError, OverflowError):
         return None
-
-
-def _opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:
-    if incoming.kind == "enroll":
-        return entry.kind == "api" and plan.journey == incoming.journey
-    return entry.kind == "event" and entry.event == incoming.name
-
-
-def _key(entry: Entry, incoming: Incoming) -> str:
-    return str(incoming.properties.get(entry.key, "")) if entry.key else ""

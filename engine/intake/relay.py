@@ -28,7 +28,8 @@ from engine.core.compact import decode_state, encode_input
 from engine.core.enrollment import Begin, Input
 from engine.core.policy import Policy
 from engine.core.wire import Json
-from engine.delivery.deployment import Deployments, NothingDeployed
+from engine.delivery.deployment import NothingDeployed
+from engine.delivery.deployments import Deployments
 from engine.store import deployments as deployment_store
 from engine.store import enrollments
 from engine.store import relay as store

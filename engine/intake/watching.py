@@ -26,9 +26,8 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """`by_event`: event name → watches, exits first. `always`: those on conditions and segments, looked at with every event
-    of the customer.
-    `follows`: customer attribute → the waits that follow it."""
+    """`by_event`: event name → watches, exits first. `always`: those on conditions and segments, looked at with every event of
+    the customer. `follows`: customer attribute → the waits that follow it."""
 
     by_event: Mapping[str, tuple[Watch, ...]]
     always: tuple[Watch, ...]

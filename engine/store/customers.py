@@ -38,12 +38,11 @@ async def create(c: Connection, people: Sequence[Sequence[tuple[str, str]]]) -> 
         c,
         """with wanted as (
             select p.ord, nextval(pg_get_serial_sequence('customers', 'id')) as id, p.identifiers
-            from rows from (jsonb_to_recordset(cast(:rows as jsonb)) as (identifiers jsonb)) with ordinality as
-            p(identifiers, ord)
+            from rows from (jsonb_to_recordset(cast(:rows as jsonb)) as (identifiers jsonb))
+                with ordinality as p(identifiers, ord)
         ), named as (
             insert into identifiers (kind, value, customer_id)
-            select i->>0, i->>1, w.id from wanted w, jsonb_array_elements(w.identifiers) as i
-            order by 1, 2
+            select i->>0, i->>1, w.id from wanted w, jsonb_array_elements(w.identifiers) as i order by 1, 2
             on conflict (kind, value) do nothing returning customer_id
         )
         insert into customers (id, created_at, updated_at)
@@ -141,9 +140,8 @@ async def open_holds(c: Connection, items: Sequence[dict[str, Any]]) -> None:
         await run(
             c,
             "insert into holds (customer_id, name, key, pause, enrollment_id, opened_at, until, closed_at) "
-            "select customer_id, name, key, array(select jsonb_array_elements_text(pause)), enrollment_id, "
-            "opened_at, until, closed_at "
-            "from jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, name text, key text, pause jsonb, "
+            "select customer_id, name, key, array(select jsonb_array_elements_text(pause)), enrollment_id, opened_at, until, "
+            "closed_at from jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, name text, key text, pause jsonb, "
             "enrollment_id bigint, opened_at timestamptz, until timestamptz, closed_at timestamptz)",
             rows=rows(items),
         )

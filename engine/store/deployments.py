@@ -55,8 +55,8 @@ async def deploy(
     )
     await run(
         c,
-        "insert into journeys (name, plan) select name, plan from jsonb_to_recordset(cast(:rows as jsonb)) "
-        "as r(name text, plan text) "
+        "insert into journeys (name, plan) "
+        "select name, plan from jsonb_to_recordset(cast(:rows as jsonb)) as r(name text, plan text) "
         "on conflict (name) do update set plan = excluded.plan",
         rows=rows({"name": n, "plan": h} for n, h in plans.items()),
     )

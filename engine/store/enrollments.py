@@ -28,9 +28,8 @@ async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     what they entered by (`entry`, `entry_name`, `entered_at`). Their rows are locked in id order, as everyone locks them."""
     return await fetch(
         c,
-        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, "
-        "e.goal_at, e.goal_until, "
-        "e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
+        "select e.id, e.customer_id, e.journey, e.plan, e.key, e.number, e.status, e.vars, e.entered_at, e.goal_at, "
+        "e.goal_until, e.depth, v.properties as entry, v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event "
         "where e.customer_id = any(cast(:ids as bigint[])) "
         "and (e.status <> 'ended' or (e.goal_at is null and e.goal_until > sojourn_now())) order by e.id "
@@ -166,36 +165,22 @@ async def end(c: Connection, items: Sequence[dict[str, Any]], *, close_tasks: bo
         "and closed_at is null returning customer_id, pause",
         ids=ids,
     )
-    await wake_paused(c, [(r.customer_id, r.pause) for r in closed])
+    await wake_deferred(c, [(r.customer_id, r.pause) for r in closed])
     return ids
 
 
-async def wake_paused(c: Connection, released: Sequence[tuple[int, Sequence[str]]]) -> None:
-    """Have the messages of these (customer, tiers) that the gates deferred decided afresh: one `again` input each. One that a
-    provider put off stays put off."""
-    if not released:
+async def wake_deferred(c: Connection, concerned: Sequence[tuple[int, Sequence[str] | None]]) -> None:
+    """Have the messages of these (customer, tiers; None: all of them) that the gates deferred decided afresh: one `again` input
+    each. One that a provider put off stays put off. The caller holds the locks of their enrollments."""
+    if not concerned:
         return
     found = await fetch(
         c,
         "select distinct m.enrollment_id from messages m "
-        "join jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, pause jsonb) on r.customer_id = m.customer_id "
+        "join jsonb_to_recordset(cast(:rows as jsonb)) as r(customer_id bigint, tiers jsonb) on r.customer_id = m.customer_id "
         "join enrollments e on e.id = m.enrollment_id and e.status = 'live' "
-        "where m.status = 'deferred' and m.reason <> 'provider' and r.pause ? m.tier order by 1",
-        rows=rows({"customer_id": i, "pause": list(p)} for i, p in released),
-    )
-    await try_again(c, [r.enrollment_id for r in found])
-
-
-async def wake_deferred(c: Connection, customers: Sequence[int]) -> None:
-    """Have every message of these customers that the gates deferred decided afresh: one `again` input each. One that a provider
-    put off stays put off. The caller holds the locks of their enrollments."""
-    if not customers:
-        return
-    found = await fetch(
-        c,
-        "select distinct m.enrollment_id from messages m join enrollments e on e.id = m.enrollment_id and e.status = 'live' "
-        "where m.customer_id = any(cast(:ids as bigint[])) and m.status = 'deferred' and m.reason <> 'provider' order by 1",
-        ids=list(customers),
+        "where m.status = 'deferred' and m.reason <> 'provider' and (r.tiers is null or r.tiers ? m.tier) order by 1",
+        rows=rows({"customer_id": i, "tiers": None if t is None else list(t)} for i, t in concerned),
     )
     if found:
         await try_again(c, [r.enrollment_id for r in found])

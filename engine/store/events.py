@@ -23,9 +23,8 @@ async def known(c: Connection, names: Sequence[tuple[str, str]]) -> set[tuple[st
 
 
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> dict[tuple[str, str], int]:
-    """Store events (source, message_id, customer_id, name, properties, depth, occurred_at, accepted_at); (source,
-    message_id) → id of
-    those that are new. One that is there already is left as it is and isn't in the answer."""
+    """Store events (source, message_id, customer_id, name, properties, depth, occurred_at, accepted_at);
+    (source, message_id) → id of those that are new. One that is there already is left as it is and isn't in the answer."""
     if not items:
         return {}
     found = await fetch(

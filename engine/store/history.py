@@ -54,8 +54,8 @@ async def passages(c: Connection, customer: int, journey: str | None) -> list[Ro
     return await fetch(
         c,
         "select e.id, e.journey, e.plan, e.key, e.number, e.status, e.reason, e.holdout, e.global_holdout, e.entered_at, "
-        "e.ended_at, e.step, "
-        "e.wake_at, e.goal_at, e.goal_value, e.cohort_id, e.entry_event, v.name as entry_name, v.occurred_at as entry_at "
+        "e.ended_at, e.step, e.wake_at, e.goal_at, e.goal_value, e.cohort_id, e.entry_event, "
+        "v.name as entry_name, v.occurred_at as entry_at "
         "from enrollments e join events v on v.id = e.entry_event where e.customer_id = :id "
         "and (cast(:journey as text) is null or e.journey = :journey) order by e.entered_at, e.id",
         id=customer,

@@ -24,8 +24,7 @@ async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
     found = await fetch(
         c,
         "select key, status, reason, tries, slot_at, sent_at, until, planned_at, words, policy, consent_version, "
-        "lease_owner as owner, "
-        "coalesce(lease_until > clock_timestamp(), false) as leased, "
+        "lease_owner as owner, coalesce(lease_until > clock_timestamp(), false) as leased, "
         "greatest(extract(epoch from lease_until - clock_timestamp()), 0) as lease_left "
         "from messages where key = any(cast(:keys as text[]))",
         keys=list(keys),
@@ -64,20 +63,17 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
         await run(
             c,
             """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
-            channel,
-                topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until, lease_owner, lease_until,
-                tries, policy, consent_version, tags)
-            select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash, channel, topic,
-            tier, status,
-                reason, detail, planned_at, expires_at, decided_at, slot_at, until,
+                channel, topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until, lease_owner,
+                lease_until, tries, policy, consent_version, tags)
+            select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
+                channel, topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until,
                 case when status = 'handed_over' then :owner end,
                 case when status = 'handed_over' then clock_timestamp() + make_interval(secs => :lease) end,
                 case when status = 'handed_over' then 1 else 0 end, policy, consent_version, tags
-            from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint, journey
-            text, plan text,
-                step text, attempt smallint, template text, template_hash text, channel text, topic text, tier text, status text,
-                reason text, detail text, planned_at timestamptz, expires_at timestamptz, decided_at timestamptz,
-                slot_at timestamptz, until timestamptz, policy text, consent_version bigint, tags text[])
+            from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint,
+                journey text, plan text, step text, attempt smallint, template text, template_hash text, channel text,
+                topic text, tier text, status text, reason text, detail text, planned_at timestamptz, expires_at timestamptz,
+                decided_at timestamptz, slot_at timestamptz, until timestamptz, policy text, consent_version bigint, tags text[])
             on conflict (key) do update set status = excluded.status, reason = excluded.reason, detail = excluded.detail,
                 template_hash = excluded.template_hash, decided_at = excluded.decided_at, slot_at = excluded.slot_at,
                 until = excluded.until, lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,
@@ -111,12 +107,10 @@ async def decided(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     if items:
         await run(
             c,
-            "insert into decisions (key, customer_id, at, decision, reason, rule, detail, until, earliest, "
-            "gates, policy, plan, consent_version, facts) "
-            "select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, at "
-            "timestamptz, decision text, "
-            "reason text, rule text, detail text, until timestamptz, earliest timestamptz, gates jsonb, policy text, plan text, "
-            "consent_version bigint, facts text)",
+            "insert into decisions (key, customer_id, at, decision, reason, rule, detail, until, earliest, gates, policy, plan, "
+            "consent_version, facts) select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, customer_id bigint, "
+            "at timestamptz, decision text, reason text, rule text, detail text, until timestamptz, earliest timestamptz, "
+            "gates jsonb, policy text, plan text, consent_version bigint, facts text)",
             rows=rows({**item, "facts": json_text(item["facts"])} for item in items),
         )
 
@@ -128,13 +122,11 @@ async def results(c: Connection, items: Sequence[dict[str, Any]], *, owner: str)
         return set()
     found = await fetch(
         c,
-        "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, "
-        "''), sent_at = r.sent_at, "
-        "until = r.until, provider_id = coalesce(r.provider_id, ''), words = coalesce(r.words, ''), "
+        "update messages set status = r.status, reason = coalesce(r.reason, ''), detail = coalesce(r.detail, ''), "
+        "sent_at = r.sent_at, until = r.until, provider_id = coalesce(r.provider_id, ''), words = coalesce(r.words, ''), "
         "slot_at = case when r.keep_slot then slot_at end, lease_owner = null, lease_until = null "
         "from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, status text, reason text, detail text, "
-        "sent_at timestamptz, "
-        "until timestamptz, provider_id text, words text, keep_slot boolean) "
+        "sent_at timestamptz, until timestamptz, provider_id text, words text, keep_slot boolean) "
         "where messages.key = r.key and messages.lease_owner = :owner returning messages.key",
         rows=rows(items),
         owner=owner,

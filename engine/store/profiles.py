@@ -46,20 +46,6 @@ async def consents(c: Connection, customer: int, limit: int = 50) -> list[Row[An
     )
 
 
-async def awaiting(c: Connection, customer: int, channel: str, topic: str | None) -> list[Row[Any]]:
-    """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
-    they are about): id, channel, topic, wording."""
-    return await fetch(
-        c,
-        "select id, channel, topic, wording from (select distinct on (channel, topic) id, channel, topic, state, wording "
-        "from consents where customer_id = :id and channel in (:channel, '*') order by channel, topic, at desc, id desc) as s "
-        "where state = 'pending' and (cast(:topic as text) is null or topic = :topic) order by id",
-        id=customer,
-        channel=channel,
-        topic=topic,
-    )
-
-
 async def last_consent_given(c: Connection, customer: int) -> int:
     """The id of the newest statement by which the customer agreed to anything; 0 where there is none."""
     found = await fetch(

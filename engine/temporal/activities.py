@@ -20,7 +20,7 @@ from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.delivery.acts import Acting
 from engine.delivery.deliver import Delivery
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.delivery.evaluate import Evaluation
 from engine.delivery.queueing import requeue
 from engine.store import enrollments, parking

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from engine.core.consent import awaiting
 from engine.core.facts import ConsentFact
 from engine.core.governance import decide
 from engine.core.policy import ConsentRule
@@ -76,6 +77,48 @@ def test_what_was_said_decides(told: list[ConsentFact], expected: tuple[str, str
     assert ("consent", *expected) == (gate.gate, gate.answer, gate.rule)
     reordered = decide(policy(), facts(consents=tuple(reversed(told))), message(), NOON).gates[6]
     assert gate == reordered
+
+
+@pytest.mark.parametrize(
+    ("told", "channel", "topic", "expected"),
+    [
+        ([said(9, "email", "offers", "pending", version=1)], "email", "offers", [1]),
+        ([said(9, "email", "offers", "pending", version=1)], "email", None, [1]),
+        ([said(9, "email", "offers", "pending", version=1)], "email", "news", []),
+        ([said(9, "email", "offers", "pending", version=1)], "sms", "offers", []),
+        ([said(9, "email", None, "pending", version=1)], "email", "offers", []),
+        ([said(9, "*", "offers", "pending", version=1)], "email", "offers", [1]),
+        ([said(8, "email", "news", "pending", version=2), said(9, "*", "offers", "pending", version=1)], "email", None, [1, 2]),
+        ([said(9, "email", "offers", "pending", version=1), said(8, "email", "offers", "granted", version=2)], "email", None, []),
+        (
+            [said(9, "email", "offers", "granted", version=1), said(8, "email", "offers", "pending", version=2)],
+            "email",
+            None,
+            [2],
+        ),
+        (
+            [said(9, "email", "offers", "pending", version=1), said(8, "email", "offers", "withdrawn", version=2)],
+            "email",
+            None,
+            [],
+        ),
+        (
+            [said(9, "email", "offers", "pending", version=1), said(8, "email", "offers", "withdrawn", LASTING, version=2)],
+            "email",
+            None,
+            [],
+        ),
+        (
+            [said(9, "email", "offers", "pending", version=1), said(8, "email", "offers", "withdrawn", OVER, version=2)],
+            "email",
+            None,
+            [1],
+        ),
+    ],
+)
+def test_what_awaits_its_confirmation(told: list[ConsentFact], channel: str, topic: str | None, expected: list[int]) -> None:
+    """The latest word on its breadth, unless that is over; one about every channel awaits it on each; oldest first."""
+    assert expected == [s.version for s in awaiting(told, channel, topic, NOON)]
 
 
 def test_who_agreed_how_and_to_which_wording_is_told() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.store.database import connect, fetch, run, transaction
 from engine.store.deployments import needed_plans
 from tests.harness import Running, running, write_project

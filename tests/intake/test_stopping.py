@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.intake.relay import Relay
 from engine.store.database import connect, run, transaction
 from engine.store.relay import CHANNEL

@@ -12,7 +12,7 @@ import temporalio.activity
 from sqlalchemy.exc import DBAPIError
 
 from engine.app.processes import free_port
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.intake.relay import Relay
 from engine.store.database import connect, run, transaction
 from engine.store.trouble import Trouble, in_a_line, lost

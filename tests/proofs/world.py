@@ -21,7 +21,7 @@ from engine.core.logical import LogicalClock
 from engine.core.plan import Plan
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
 from engine.delivery.deliver import Delivery
-from engine.delivery.deployment import Deployments
+from engine.delivery.deployments import Deployments
 from engine.delivery.evaluate import Evaluation
 from engine.delivery.links import load_links
 from engine.intake import operators

@@ -1,0 +1,78 @@
+"""Who may enter a journey: which entries an event opens, what tells enrollments apart, and whether one more is allowed.
+
+Source of the rules: semantics.md, "Enrollments". No I/O; `happening` keeps what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from engine.authoring.expressions import Context, ExpressionError
+from engine.core.clock import add
+from engine.core.clock import zone as zone_named
+from engine.core.holdouts import by_journey, by_policy
+from engine.core.incoming import Incoming
+from engine.core.plan import Entry, Plan
+from engine.delivery.deployment import KEY_LIMIT, Deployment
+from engine.intake.person import Inside, Person
+from engine.store.customers import LANES
+
+
+def opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:
+    """Whether an event, or an enroll call, is what this entry is for."""
+    if incoming.kind == "enroll":
+        return entry.kind == "api" and plan.journey == incoming.journey
+    return entry.kind == "event" and entry.event == incoming.name
+
+
+def key_of(entry: Entry, incoming: Incoming) -> str:
+    """What tells this enrollment from others of the same customer; "" where nothing does, or where it is missing."""
+    return str(incoming.properties.get(entry.key, "")) if entry.key else ""
+
+
+def keys(plan: Plan, incoming: Incoming) -> list[str]:
+    """The enrollment keys that this event could open in `plan`."""
+    return sorted({key_of(e, incoming) for e in plan.entries if opens(e, plan, incoming)})
+
+
+def claim(deployment: Deployment, entry: Entry, context: Context) -> str | None:
+    """The value of `once_per` that this person would enter for; None where there is none."""
+    try:
+        value = deployment.expression(entry.once_per).evaluate(context) if entry.once_per else None
+    except ExpressionError:
+        return None
+    return None if value in (None, "") else str(value)[:KEY_LIMIT]
+
+
+def allowed(entry: Entry, live: Sequence[Inside], last: datetime | None, at: datetime, zone: str) -> bool:
+    """Whether `while_active` (where enrollments of the same key are `live`) or `again` (where the `last` entry is over) lets one
+    more in at `at`."""
+    if live:
+        return entry.while_active != "ignore"
+    if last is None:
+        return True
+    if entry.again == "never":
+        return False
+    return not (entry.again == "after" and entry.again_after is not None and at < add(last, entry.again_after, zone_named(zone)))
+
+
+def row(
+    deployment: Deployment, plan: Plan, person: Person, incoming: Incoming, at: datetime, zone: str, **known: Any
+) -> dict[str, Any]:
+    """The row of `store.enrollments.insert`. `known`: id, key, number, entry_event and once."""
+    within = plan.goal.within if plan.goal else None
+    return {
+        "customer_id": person.id,
+        "journey": plan.journey,
+        "plan": plan.hash,
+        "holdout": by_journey(plan, person.id),
+        "global_holdout": by_policy(deployment.policy, person.id),
+        "depth": incoming.depth,
+        "entered_at": at,
+        "goal_until": add(at, within, zone_named(zone)) if within is not None else None,
+        "lane": person.id % LANES,
+        "urgent": plan.tier in deployment.policy.urgent,
+        **known,
+    }
