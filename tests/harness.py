@@ -21,6 +21,7 @@ from sqlalchemy.engine import Row
 
 from engine.app.deploying import deploy
 from engine.app.wiring import Worker, open_worker
+from engine.app.working import LANES
 from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
@@ -241,6 +242,7 @@ async def running(
     *,
     sandboxed: bool = False,
     served: Sequence[str] = ("email", "sms"),
+    lanes: Sequence[str] = LANES,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has."""
@@ -257,6 +259,7 @@ async def running(
         prefix=prefix,
         channels={sink.name: sink for sink in (email, sms) if sink.name in served},
         sandboxed=sandboxed,
+        lanes=lanes,
         heartbeat_seconds=10.0,
     ) as worker:
         run = Running(folder, worker, email, sms)

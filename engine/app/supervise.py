@@ -53,12 +53,14 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. `ready_url` answers 200 once it is of use (None: as soon as it runs)."""
+    """A process to keep running. `ready_url` answers 200 once it is of use (None: as soon as it runs). `nice`: how far it stands
+    back where the processors are short."""
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str] = field(default_factory=dict)
     ready_url: str | None = None
+    nice: int = 0
 
 
 @dataclass(slots=True)
@@ -198,6 +200,8 @@ class _Tree:
             kept.process = subprocess.Popen(
                 list(kept.child.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environ
             )
+        if kept.child.nice:
+            stand_back(kept.process.pid, kept.child.nice)
         kept.began = time.monotonic()
         self.write_down()
 
@@ -293,6 +297,12 @@ class _Tree:
                 if kept.process is not None:
                     last.callback(stop, kept.process.pid, PATIENCE)
         self.show_logs()
+
+
+def stand_back(pid: int, nice: int) -> None:
+    """Let a child of this process stand `nice` further back than this process where the processors are short."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
 
 def _command_line(process: subprocess.Popen[bytes]) -> str:

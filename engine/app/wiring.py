@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from engine.store.database import Database, connect, transaction
 from engine.temporal.activities import Activities
 from engine.temporal.client import Journeys
 from engine.temporal.client import connect as connect_temporal
+from engine.temporal.grouping import BULK, URGENT
 from engine.temporal.worker import Workers
 
 WORKER_POOL, API_POOL = 24, 16
@@ -113,12 +114,13 @@ async def open_worker(
     temporal_address: str,
     *,
     prefix: str = "sojourn",
+    lanes: Sequence[str] = (URGENT, BULK),
     channels: Mapping[str, Channel] | None = None,
     sandboxed: bool = False,
     heartbeat_seconds: float = 5.0,
     lease_seconds: float = 15.0,
 ) -> AsyncIterator[Worker]:
-    """A worker process, wired. `channels` may be given instead of loaded (tests, benches)."""
+    """A worker process, wired, for these `lanes`. `channels` may be given instead of loaded (tests, benches)."""
     outward = Outward(CALL_CONNECTIONS, settings.calls.allow_private, "`calls: {allow_private: true}` in sojourn.yaml")
     async with (
         open_core(settings, url, pool=WORKER_POOL) as core,
@@ -152,8 +154,8 @@ async def open_worker(
         try:
             yield Worker(
                 core,
-                Workers(client, prefix, activities, sorted(loaded), sandboxed=sandboxed),
-                Relay(core.database, url, core.deployments, journeys, settings.relay.partitions),
+                Workers(client, prefix, activities, sorted(loaded), lanes, sandboxed=sandboxed),
+                Relay(core.database, url, core.deployments, journeys, settings.relay.partitions, lanes),
             )
         finally:
             for channel in loaded.values():

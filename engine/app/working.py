@@ -5,30 +5,37 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvloop
 
 from engine.app.wiring import open_worker
 from engine.settings.project import Settings
 from engine.store.schema import check
+from engine.temporal.grouping import BULK, URGENT
 
 GARBAGE = (20_000, 20, 20)
 """Thresholds of the garbage collector. A batch of 500 makes tens of thousands of objects that end with it; with the usual
 thresholds a tenth of a busy worker's time goes into looking through them."""
 
 
-def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None]) -> None:
-    """Run a worker on the database at `url` and Temporal at `temporal_address` (host:port) until SIGTERM or SIGINT; a second
-    signal ends the process at once. `say` hears that it is ready and that it stops.
+LANES = (URGENT, BULK)
+"""What a worker may be for: tiers that skip caps, and the rest."""
+
+
+def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None], lanes: Sequence[str] = LANES) -> None:
+    """Run a worker for `lanes` on the database at `url` and Temporal at `temporal_address` (host:port) until SIGTERM or SIGINT; a
+    second signal ends the process at once. `say` hears that it is ready and that it stops.
 
     Raises SchemaError before anything is touched, Unreachable, ChannelError, ScaleChanged, and the driver's own errors where the
     database doesn't answer."""
     check(url)
-    uvloop.run(_until_asked(settings, url, temporal_address, say))
+    uvloop.run(_until_asked(settings, url, temporal_address, say, lanes))
 
 
-async def _until_asked(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None]) -> None:
+async def _until_asked(
+    settings: Settings, url: str, temporal_address: str, say: Callable[[str], None], lanes: Sequence[str]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -42,10 +49,11 @@ async def _until_asked(settings: Settings, url: str, temporal_address: str, say:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    async with open_worker(settings, url, temporal_address) as worker:
+    async with open_worker(settings, url, temporal_address, lanes=lanes) as worker:
         _settle_garbage()
         channels = ", ".join(sorted(worker.workers.channels)) or "no channels"
-        say(f"working for {settings.project}: {channels}; Temporal at {temporal_address}")
+        only = "" if set(lanes) == set(LANES) else f"{' and '.join(lanes)} messages only; "
+        say(f"working for {settings.project}: {channels}; {only}Temporal at {temporal_address}")
         await worker.run(stop)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -28,13 +28,23 @@ PortOption = Annotated[
 ]
 
 
+LaneOption = Annotated[
+    Literal["urgent", "bulk"] | None,
+    typer.Option("--lane", help="Serve only the tiers that skip caps (urgent), or only the others (bulk).", show_default="both"),
+]
+
+BACK = 5
+"""How far (as `nice` counts) the worker of broadcasts stands back where the processors are short: password resets, the API and
+the servers go first."""
+
+
 def up(
     project: ProjectOption = HERE,
     port: PortOption = None,
     data: DataOption = None,
     deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Deploy the project's journeys at the start.")] = True,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: PostgreSQL, Temporal with its web UI, worker and API.
+    """Run everything on this machine until Ctrl-C: PostgreSQL, Temporal with its web UI, workers and API.
 
     Started again it goes on where it was. Example: [bold]sojourn up --port 8700[/]
     """
@@ -66,7 +76,8 @@ def up(
         links = {} if settings.api.public_url else {PUBLIC_VARIABLE: reached}
         environ = links | (keys.environ() if keys else {})
         return [
-            supervise.Child("worker", [*command, "worker", *where], links),
+            supervise.Child("urgent", [*command, "worker", *where, "--lane", "urgent"], links),
+            supervise.Child("worker", [*command, "worker", *where, "--lane", "bulk"], links, nice=BACK),
             supervise.Child("api", [*command, "api", *where, "--port", str(listens)], environ, f"{reached}/healthz"),
         ]
 
@@ -115,17 +126,19 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
     out.print(Text(told), soft_wrap=True)
 
 
-def worker(project: ProjectOption = HERE, data: DataOption = None) -> None:
+def worker(project: ProjectOption = HERE, data: DataOption = None, lane: LaneOption = None) -> None:
     """Run one worker until SIGTERM or Ctrl-C. Any number may run; `python worker.py` is the same.
+
+    Where some workers serve one lane only, others must serve the other one, else its messages wait.
 
     It uses SOJOURN_DATABASE_URL and SOJOURN_TEMPORAL_ADDRESS, else what sojourn.yaml names, else the servers of `sojourn up`.
     Example: [bold]SOJOURN_DATABASE_URL=postgresql://… SOJOURN_TEMPORAL_ADDRESS=temporal:7233 sojourn worker[/]
     """
-    from engine.app.working import work
+    from engine.app.working import LANES, work
 
     located = locate(project, data)
     _stand_in(located.folder)
-    work(located.settings, located.database_url, located.temporal_address, _log)
+    work(located.settings, located.database_url, located.temporal_address, _log, LANES if lane is None else (lane,))
 
 
 def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption = None) -> None:

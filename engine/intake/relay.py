@@ -38,7 +38,7 @@ from engine.store.database import Database, transaction
 from engine.store.listening import listen
 from engine.store.trouble import Trouble
 from engine.temporal.client import Journeys, Unreachable
-from engine.temporal.grouping import Lanes
+from engine.temporal.grouping import BULK, URGENT, Lanes
 
 log = logging.getLogger("sojourn.relay")
 
@@ -60,20 +60,21 @@ IDLE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Relay:
-    """The relay of one process. `url`: of the database, for notifications."""
+    """The relay of one process. `url`: of the database, for notifications. `lanes`: those whose enrollments it brings."""
 
     database: Database
     url: str
     deployments: Deployments
     journeys: Journeys
     partitions: int
+    lanes: Sequence[str] = (URGENT, BULK)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     trouble: Trouble = field(default_factory=lambda: Trouble(log, "the relay"))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay whatever partitions this process can own until `stop` is set: a round under way is finished, the leases are
         given back."""
-        parts = [(partition, urgent) for partition in range(self.partitions) for urgent in (True, False)]
+        parts = [(partition, lane == URGENT) for partition in range(self.partitions) for lane in self.lanes]
         heard = [asyncio.Event() for _ in parts]
         spreading = asyncio.create_task(self._spread(heard))
         rounds = [asyncio.create_task(self._partition(*part, heard[i], stop)) for i, part in enumerate(parts)]
@@ -87,8 +88,8 @@ class Relay:
                 task.cancel()
             await asyncio.gather(spreading, *rounds, return_exceptions=True)
         async with transaction(self.database) as c:
-            for urgent in (True, False):
-                await store.drop_lanes(c, range(LANES), self.owner, urgent=urgent)
+            for lane in self.lanes:
+                await store.drop_lanes(c, range(LANES), self.owner, urgent=lane == URGENT)
 
     def _name(self, partition: int, urgent: bool) -> str:
         """What the cohorts that a partition opens belong to: nobody else admits to them."""
@@ -170,7 +171,8 @@ class Relay:
             plan = inputs[0].plan
             async with free:
                 try:
-                    return cohort, inputs, await self.journeys.bring(cohort, plans[plan], plan, ranks, items)
+                    how = await self.journeys.bring(cohort, plans[plan], plan, ranks, items, lane=URGENT if urgent else BULK)
+                    return cohort, inputs, how
                 except Unreachable as failed:
                     unreachable.append(failed)
                     return cohort, inputs, "unreachable"

@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from engine.core.logical import LogicalClock
 from engine.core.wire import Json
 from engine.temporal.codec import AesGcmCodec, parse_keys
-from engine.temporal.grouping import Lanes, lanes_to_json
+from engine.temporal.grouping import BULK, Lanes, lanes_to_json, main_queue, queue_name
 from engine.temporal.payloads import Payloads
 
 RPC_TIMEOUT = timedelta(seconds=5)
@@ -45,9 +45,11 @@ class Journeys:
         return f"{self.prefix}-cohort-{cohort}"
 
     async def bring(
-        self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json]
+        self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json], *, lane: str = BULK
     ) -> Literal["taken", "closed"]:
-        """Start the cohort with these inputs, or signal it if it runs. `closed`: its workflow is over. Raises Unreachable."""
+        """Start the cohort with these inputs, in `lane`, or signal it if it runs. `closed`: its workflow is over. Raises
+        Unreachable."""
+        main = main_queue(lane)
         try:
             await self.client.start_workflow(
                 journey,
@@ -55,13 +57,14 @@ class Journeys:
                     "cohort": cohort,
                     "plan": plan,
                     "queue": self.prefix,
+                    "main": main,
                     "max_size": self.max_size,
                     "heartbeat": self.heartbeat_seconds,
                     "lanes": lanes_to_json(lanes),
                     "clock": [self.clock.scale, self.clock.real_epoch.isoformat(), self.clock.logical_epoch.isoformat()],
                 },
                 id=self.cohort_id(cohort),
-                task_queue=self.prefix,
+                task_queue=queue_name(self.prefix, main),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal="inputs",

@@ -16,7 +16,8 @@ CHUNK = 500
 """Members of one activity at the most."""
 
 URGENT, BULK = "urgent", "bulk"
-"""The lanes of a channel: tiers that skip caps, and the rest."""
+"""The lanes: tiers that skip caps, and the rest. Each channel has a task queue for either; so have cohorts, where the rest's is
+the main queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Group:
     queue: str
     priority: int
     members: tuple[tuple[int, Command], ...]
+
+
+def main_queue(lane: str) -> str:
+    """The suffix of the task queue on which a lane's cohorts run, and what they do beside sending."""
+    return URGENT if lane == URGENT else ""
 
 
 def queue_name(prefix: str, suffix: str) -> str:

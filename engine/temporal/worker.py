@@ -1,4 +1,4 @@
-"""One process's Temporal workers: the main queue with the cohorts, and two lanes for each channel."""
+"""One process's Temporal workers: for each lane that it serves a queue with cohorts, and one for each channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from engine.store.database import transaction
 from engine.store.trouble import Trouble, in_a_line, lost
 from engine.temporal.activities import Activities
-from engine.temporal.grouping import BULK, URGENT, queue_name
+from engine.temporal.grouping import BULK, URGENT, main_queue, queue_name
 from engine.temporal.plans import SHELF
 from engine.temporal.workflow import Cohort
 
@@ -39,12 +39,14 @@ def tell_plainly(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True)
 class Workers:
-    """The workers of this process; `run` lasts until `stop` is set. `cached`: workflows kept in memory between tasks."""
+    """The workers of this process; `run` lasts until `stop` is set. `lanes`: those that it serves. `cached`: workflows of a lane
+    kept in memory between tasks."""
 
     client: Client
     prefix: str
     activities: Activities
     channels: Sequence[str]
+    lanes: Sequence[str] = (URGENT, BULK)
     sandboxed: bool = False
     cached: int = 2_000
     concurrency: int = 16
@@ -55,22 +57,23 @@ class Workers:
         logging.getLogger("temporalio.activity").addFilter(tell_plainly)
         await self._load_plans()
         runner: WorkflowRunner = SandboxedWorkflowRunner() if self.sandboxed else UnsandboxedWorkflowRunner()
-        workers = [
-            Worker(
-                self.client,
-                task_queue=queue_name(self.prefix, ""),
-                workflows=[Cohort],
-                activities=self.activities.on_main_queue(),
-                workflow_runner=runner,
-                max_cached_workflows=self.cached,
-                max_concurrent_activities=self.concurrency,
-                max_concurrent_workflow_tasks=self.concurrency,
-                sticky_queue_schedule_to_start_timeout=timedelta(seconds=self.sticky_seconds),
-                graceful_shutdown_timeout=timedelta(seconds=10),
+        workers = []
+        for lane in self.lanes:
+            workers.append(
+                Worker(
+                    self.client,
+                    task_queue=queue_name(self.prefix, main_queue(lane)),
+                    workflows=[Cohort],
+                    activities=self.activities.on_main_queue(),
+                    workflow_runner=runner,
+                    max_cached_workflows=self.cached,
+                    max_concurrent_activities=self.concurrency,
+                    max_concurrent_workflow_tasks=self.concurrency,
+                    sticky_queue_schedule_to_start_timeout=timedelta(seconds=self.sticky_seconds),
+                    graceful_shutdown_timeout=timedelta(seconds=10),
+                )
             )
-        ]
-        for channel in self.channels:
-            for lane in (URGENT, BULK):
+            for channel in self.channels:
                 workers.append(
                     Worker(
                         self.client,

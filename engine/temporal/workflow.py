@@ -209,7 +209,7 @@ class Cohort:
                     "cohort": self.setup["cohort"],
                     "members": [[m, compact.encode_command(c), self._state_for(one.activity, m)] for m, c in one.members],
                 },
-                task_queue=queue_name(self.setup["queue"], one.queue),
+                task_queue=queue_name(self.setup["queue"], one.queue or self.setup.get("main", "")),
                 start_to_close_timeout=timedelta(seconds=60),
                 schedule_to_start_timeout=QUEUE_PATIENCE if bounded else None,
                 heartbeat_timeout=timedelta(seconds=self.setup.get("heartbeat", 5)),

@@ -18,11 +18,11 @@ from tests.cli.commands import ROOT, environ, sojourn
 READY = "working for"
 
 
-def start(folder: Path, database_url: str, temporal_address: str) -> subprocess.Popen[str]:
-    """`python worker.py` in `folder`, ready."""
+def start(folder: Path, database_url: str, temporal_address: str, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """`python worker.py` in `folder`, ready; and the line in which it says so."""
     servers = {"SOJOURN_DATABASE_URL": database_url, "SOJOURN_TEMPORAL_ADDRESS": temporal_address}
     process = subprocess.Popen(
-        [sys.executable, ROOT / "worker.py"],
+        [sys.executable, ROOT / "worker.py", *options],
         cwd=folder,
         env=environ(**servers),
         stdout=subprocess.PIPE,
@@ -32,15 +32,23 @@ def start(folder: Path, database_url: str, temporal_address: str) -> subprocess.
     assert process.stdout is not None
     line = process.stdout.readline()
     assert READY in line, (line, process.communicate()[1])
-    return process
+    return process, line
 
 
 def ends_well(folder: Path, database_url: str, temporal_address: str, asked: signal.Signals) -> None:
     """Start a worker, ask it to end, look at its exit code."""
-    process = start(folder, database_url, temporal_address)
+    process, _ = start(folder, database_url, temporal_address)
     process.send_signal(asked)
     said = process.communicate(timeout=120)
     assert (process.returncode, "stopping" in said[0], said[1]) == (0, True, "")
+
+
+def test_a_worker_of_one_lane_says_so(tmp_path: Path, database_url: str, temporal_address: str) -> None:
+    """What it doesn't serve needs another worker: its first line names what it serves."""
+    process, line = start(tmp_path, database_url, temporal_address, "--lane", "urgent")
+    process.terminate()
+    assert "urgent messages only" in line
+    assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])

@@ -41,10 +41,10 @@ class Noting:
         self.inner, self.max_size = inner, inner.max_size
         self.told: list[int] = []
 
-    async def bring(self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json]) -> str:
+    async def bring(self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json], *, lane: str) -> str:
         """As Journeys does."""
         self.told += [item[0] for item in items]
-        return await self.inner.bring(cohort, journey, plan, lanes, items)
+        return await self.inner.bring(cohort, journey, plan, lanes, items, lane=lane)
 
 
 def another(sojourn: Running, partitions: int) -> tuple[Relay, Noting]:

@@ -111,12 +111,12 @@ class Dying:
     def __init__(self, inner: Journeys) -> None:
         self.inner, self.max_size, self.died = inner, inner.max_size, False
 
-    async def bring(self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json]) -> str:
+    async def bring(self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json], *, lane: str) -> str:
         """As Journeys does, but for the first time that a member's state is among the items."""
         if not self.died and any(len(item) > 2 for item in items):
             self.died = True
             raise Unreachable("a test")
-        return await self.inner.bring(cohort, journey, plan, lanes, items)
+        return await self.inner.bring(cohort, journey, plan, lanes, items, lane=lane)
 
 
 async def test_a_move_that_was_cut_off_before_the_new_cohort_was_told_is_made_again(
