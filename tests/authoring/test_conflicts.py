@@ -234,6 +234,8 @@ def test_a_tier_that_expires_too_soon_is_told_once(problems: Finding) -> None:
         (f'- {{{SEND}, if: \'customer.plan == "pro" or customer.plan == "free"\'}}', []),
         (f'- {{{SEND}, if: \'customer.vip_since == "2026-01-01" and customer.vip_since == "2026-01-01T00:00"\'}}', []),
         (f"- {{{SEND}, if: 2 > 1}}", []),
+        (f"- {{{SEND}, if: 9 ** 9 ** 9 > 1}}", []),  # it has no value
+        (f"- {{{SEND}, if: customer.first_name is none and 9 ** 9 ** 9 > 1}}", []),
         (f"- {{exit: a, if: 2 > 1}}\n- {{{SEND}}}", ["SJ430"]),
         (f"- {{exit: a, if: segment('vip')}}\n- {{{SEND}}}", []),
         (
