@@ -19,6 +19,9 @@ WEEKLY = "caps: [{name: few, limit: 1, per: week}]\n"
 BOTH = "holds: [{while_in: j, pause: [promotional], at_most: 1d}, {while_in: other, pause: [lifecycle], at_most: 1d}]\n"
 WEEKDAYS = 'window: {from: "09:00", to: "17:00", days: [mon, tue, wed, thu, fri]}'
 MONDAYS = '- {wait: {until: "09:00", days: [mon]}, id: a}'
+BY_MAIL = NIGHT.replace("to:", "channels: [email], to:")
+TEN = '- {wait: {until: "22:00"}, id: w}'
+LATE_TEXT = '- {send: sms, template: hello, topic: news, expires: 2h, window: {from: "21:00", to: "07:00"}}'
 NINE = '- {wait: {until: "09:00"}, id: a}'
 PRO, FREE = "'customer.plan == \"pro\"'", "'customer.plan == \"free\"'"
 RATED = f"{{event: review_submitted, where: event.rating > 3, then: [{{{SEND}}}]}}"
@@ -142,7 +145,7 @@ def test_a_moment_of_entry_is_named(problems: Finding) -> None:
             [],
         ),  # over: goes on at once
         (
-            NIGHT.replace("to:", "channels: [email], to:"),
+            BY_MAIL,
             f'- {{wait: {{until: "22:00"}}, id: w}}\n- {{{SEND}, expires: 4h, fallback: [sms]}}',
             [("SJ433", "warning")],
         ),  # who has no address gets the text
@@ -164,6 +167,9 @@ def test_a_moment_of_entry_is_named(problems: Finding) -> None:
             [("SJ433", "warning")],
         ),
         (NIGHT, f"- {{wait: {{until: customer.renews_on, on_past: run}}, id: w}}\n- {{{SEND}, expires: 2h}}", []),  # not known
+        (BY_MAIL, f"{TEN}\n- {{{SEND}, on_defer: skip}}\n{LATE_TEXT}", [("SJ433", "error")]),  # the text goes at ten at night
+        (BY_MAIL, f"{TEN}\n- {{{SEND}, on_defer: exit}}\n{LATE_TEXT}", [("SJ433", "error")]),  # nobody gets to the text
+        (BY_MAIL, f"{TEN}\n- {{{SEND}}}\n{LATE_TEXT}", [("SJ433", "warning")]),  # some get there in the morning
         (NIGHT, f"- branch: [{{if: now > customer.vip_since, then: [{{{SEND}, expires: 2h}}]}}]", []),  # it asks what time it is
         (NIGHT.replace("to:", "channels: [sms], to:"), f"- {{{SEND}, expires: 8h}}", []),
         (NIGHT.replace("to:", "channels: [sms], to:"), f"- {{{SEND}, expires: 8h, fallback: [sms]}}", [("SJ433", "warning")]),
