@@ -319,3 +319,16 @@ def test_a_journey_with_errors_is_not_judged(problems: Finding) -> None:
     broken = HEAD.replace("journey: j", "journey: broken") + steps + "\n- {wiat: 1d}"
     found = problems(steps, policy=POLICY + ROLLING, broken=broken)
     assert [("journeys/broken.yaml", "SJ113"), ("journeys/j.yaml", "SJ432")] == [(p.file, p.code) for p in found]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        f"- repeat: {{times: 100, every: 99999d, steps: [{{{SEND}, expires: 12h}}]}}\n  id: r",
+        f"- repeat: {{times: 100, every: 99 year, steps: [{{{SEND}, expires: 12h}}]}}\n  id: r",
+        f"- {{{SEND}, expires: 99999d}}\n" * 40,
+    ],
+)
+def test_beyond_the_year_9999_nothing_is_proved(problems: Finding, steps: str) -> None:
+    """What no calendar can say is no error of the journey, and none of `validate`."""
+    assert [] == problems(steps, policy=POLICY + NIGHT + ROLLING)
