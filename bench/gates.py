@@ -39,16 +39,7 @@ from engine.store.schema import migrate
 BATCH = 500
 """Messages of one transaction."""
 
-JOURNEY = """
-journey: welcome
-tier: lifecycle
-enter: {event: signed_up, key: order_id, again: always}
-steps:
-  - send: email
-    id: first
-    template: first
-    topic: news
-"""
+JOURNEY = project.letter("welcome", "lifecycle", "event: signed_up, key: order_id, again: always", "topic: news")
 
 TRACKING = project.TRACKING.replace("{plan: string}", "{plan: string, order_id: string}")
 

@@ -30,27 +30,16 @@ steps:
       - exit: silent
 """
 
-OFFER = """
-journey: offer
-tier: promotional
-enter: {event: offered, again: never}
-steps:
-  - send: email
-    id: offer
-    template: first
-    topic: news
-    expires: 5000d
-"""
 
-RESET = """
-journey: reset
-tier: transactional
-enter: {event: forgot, again: always, while_active: parallel}
-steps:
-  - send: email
-    id: reset
-    template: second
-"""
+def letter(name: str, tier: str, enter: str, *more: str) -> str:
+    """The journey `name`, which sends one message, called as it is. `more`: further lines of the send."""
+    lines = ("steps:", "  - send: email", f"    id: {name}", "    template: first", *(f"    {line}" for line in more))
+    return "\n".join((f"journey: {name}", f"tier: {tier}", f"enter: {{{enter}}}", *lines, ""))
+
+
+OFFER = letter("offer", "promotional", "event: offered, again: never", "topic: news", "expires: 5000d")
+
+RESET = letter("reset", "transactional", "event: forgot, again: always, while_active: parallel")
 
 POLICY = """
 tiers:

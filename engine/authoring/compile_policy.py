@@ -26,7 +26,7 @@ def compile_policy(
     calendars: Calendars,
 ) -> Policy:
     """The Policy; what is wrong is reported below `top`."""
-    known = _Known(top, written, tracking, channels, journeys, calendars)
+    known = _Known(written, tracking, channels, journeys, calendars)
     known.unique([t.name for t in written.tiers], top / "tiers", "tiers")
     known.unique([c.name for c in written.caps], top / "caps", "caps")
     for i, gap in enumerate(written.gaps):
@@ -64,7 +64,6 @@ class _Known:
 
     def __init__(
         self,
-        top: Spot,
         written: shape.Policy,
         tracking: Tracking,
         channels: Set[str],

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from jinja2 import nodes
 
 from engine.authoring.closures import Compiler
-from engine.authoring.expressions import Context, compile_expression
+from engine.authoring.expressions import Context, ExpressionError, compile_expression
 from engine.authoring.findings import path_of
 from engine.authoring.operators import moment_of
 
@@ -38,7 +38,10 @@ def depends_on_time(condition: str | None) -> bool:
 
 def _truth(node: nodes.Node) -> bool | None:
     if all(isinstance(part, _PLAIN) for part in (node, *node.find_all(nodes.Node))):
-        return bool(Compiler().compile(node)(_NOBODY))
+        try:
+            return bool(Compiler().compile(node)(_NOBODY))
+        except ExpressionError:  # too large a number, say: it has no value at all
+            return None
     if isinstance(node, nodes.Not):
         inner = _truth(node.node)
         return None if inner is None else not inner

@@ -297,8 +297,9 @@ def _sent(policy: Policy, send: Send, times: Times) -> Times:
     hours = next(closings(policy, send))
     if hours.always == EVERY:
         return Times(times.surely, EVERY)
-    surely = times.surely if send.on_defer != "wait" else opened(hours.always, times.surely)
-    length = worth(policy, send)
+    if send.on_defer != "wait":  # whom hours keep it from goes on at once, or leaves
+        return Times(times.surely & ~hours.always if send.on_defer == "exit" else times.surely, EVERY)
+    surely, length = opened(hours.always, times.surely), worth(policy, send)
     if length is not None and not length.months:
         lost = waiting(hours.always, length.days * DAY + -(-length.seconds // 60))
         surely = opened(hours.always, times.surely & ~lost) | (times.surely & lost)

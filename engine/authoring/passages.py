@@ -83,13 +83,16 @@ def past(plan: Plan, op: int, at: datetime) -> State:
 
 
 def follow(plan: Plan, state: State, answer: Answer) -> None:
-    """Goes on from `state` until it ends, an answer is None, or it has been long enough."""
+    """Goes on from `state` until it ends, an answer is None, it has been long enough, or no calendar reaches further."""
     for _ in range(STEPS):
         if state.status == "waiting" and state.wake is not None:
             state, _ = advance(plan, state, Wake(), state.wake)
             continue
         command = reissue(plan, state, MONDAY)
-        outcome = None if command is None else answer(command)
+        try:
+            outcome = None if command is None else answer(command)
+        except (ValueError, OverflowError):  # beyond what a calendar can say
+            return
         if command is None or outcome is None:
             return
         state, _ = advance(plan, state, outcome, command.at)

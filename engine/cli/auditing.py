@@ -41,7 +41,7 @@ def audit(
         print_json(tally.to_json())
     else:
         show(tally)
-    if tally.differences:
+    if tally.different:
         raise typer.Exit(Code.NO)
 
 
@@ -80,19 +80,21 @@ def _utc(moment: datetime) -> datetime:
 
 
 def show(tally: Tally) -> None:
-    """The figures, then every difference."""
+    """The figures, then the differences."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("decisions", header_style="dim")
     table.add_column("", justify="right")
-    words = sum(d.only_words for d in tally.differences)
-    table.add_row("checked", str(tally.same + len(tally.differences)))
+    words = f" ({tally.only_words} of them in their words only)" if tally.only_words else ""
+    table.add_row("checked", str(tally.same + tally.different))
     table.add_row("the same again", str(tally.same))
-    table.add_row("different" + (f" ({words} of them in their words only)" if words else ""), str(len(tally.differences)))
+    table.add_row(f"different{words}", str(tally.different))
     for reason, n in sorted(tally.unchecked.items()):
         table.add_row(f"not checkable: {reason}", str(n))
     show_table(table)
     if tally.differences:
         out.print()
+        if tally.different > len(tally.differences):
+            out.print(f"The first {len(tally.differences)} that differ:", style="dim", markup=False)
         show_table(_differences(tally.differences))
 
 

@@ -88,7 +88,8 @@ def in_order(policy: Policy, tiers: Iterable[tuple[str, str]]) -> list[str]:
         if limit.at_once is not None:
             for higher, lower in pairwise(limit.journeys):
                 sorter.add(lower, higher)
-    return [journey for journey in sorter.static_order() if journey in set(known)]
+    entering = set(known)
+    return [journey for journey in sorter.static_order() if journey in entering]
 
 
 def _rank(limit: JourneyLimit, journey: str) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -150,9 +150,15 @@ class Book:
 
 
 def _leaves(at: datetime, length: Duration) -> datetime:
-    """When a slot taken at `at` leaves the window that rolls: absolute time, only months are the calendar's (in UTC)."""
+    """When a slot taken at `at` leaves the window that rolls: absolute time, only months are the calendar's (in UTC).
+
+    What was taken on a day that the later month doesn't have leaves when that month is over: a window that began on the 28th of
+    January ends on the 28th of February, so what came on the 29th must not leave before. Slots leave in the order they came."""
     if length.months:
-        return clock.add(at, length, _UTC)
+        later = clock.add(at, Duration(months=length.months), _UTC)
+        if later.day != at.astimezone(UTC).day:
+            later = datetime.combine(later.date() + timedelta(days=1), time(), UTC)
+        at = later
     return at + _absolute(length)
 
 

@@ -89,16 +89,14 @@ class _Asked:
         """Why not; None where the newest event that could have opened the journey did."""
         if self.person.erased_at is not None:
             return None if self.mine else self._no("erased", "The customer was erased.")
-        names = {n: e for e in reversed(self.plan.entries) if (n := _name(e)) is not None}
+        names = {n for e in self.plan.entries if (n := _name(e)) is not None}
         used = {r.entry_event for r in self.mine}
         since = max((r.entered_at for r in self.mine), default=None)
         events = [e for e in self.came if e.name in names]
         fresh = [e for e in events if e.id not in used and (since is None or e.occurred_at > since)]
-        if self.mine:
-            return self._of_event(fresh[0]) if fresh else None
-        if not fresh:
-            return self._nothing_came(sorted(n for n in names if n != "$enroll"))
-        return self._of_event(fresh[0])
+        if fresh:
+            return self._of_event(fresh[0])
+        return None if self.mine else self._nothing_came(sorted(names - {"$enroll"}))
 
     def _no(self, reason: str, detail: str, at: datetime | None = None) -> Absence:
         return Absence(self.plan.journey, reason, detail, at)

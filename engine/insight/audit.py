@@ -22,6 +22,8 @@ from engine.store.database import Database, transaction
 from engine.store.recorded import Chosen
 
 BATCH = 500
+KEPT = 1_000
+"""Differences that are kept: a version that words something differently has one in every decision. All are counted."""
 
 NO_FACTS = "no facts were recorded with it"
 NO_POLICY = "its policy isn't there"
@@ -67,27 +69,41 @@ class Difference:
 
 @dataclass(slots=True)
 class Tally:
-    """Decisions looked at, those that came out again, those that didn't, and why others can't be checked (reason → how many)."""
+    """Decisions looked at, those that came out again, the first of those that didn't, and why others can't be checked (reason →
+    how many). `different`: how many didn't; `only_words`: of these, those whose sentences alone differ."""
 
     looked_at: int = 0
     same: int = 0
     differences: list[Difference] = field(default_factory=list)
     unchecked: Counter[str] = field(default_factory=Counter)
+    different: int = 0
+    only_words: int = 0
+
+    def differs(self, found: Difference) -> None:
+        """One more that didn't come out again."""
+        self.different += 1
+        self.only_words += found.only_words
+        self._keep([found])
 
     def add(self, other: Tally) -> None:
         """Take another part's figures in."""
         self.looked_at += other.looked_at
         self.same += other.same
-        self.differences += other.differences
         self.unchecked += other.unchecked
+        self.different += other.different
+        self.only_words += other.only_words
+        self._keep(other.differences)
+
+    def _keep(self, found: Sequence[Difference]) -> None:
+        self.differences += found[: KEPT - len(self.differences)]
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
         return {
-            "checked": self.same + len(self.differences),
+            "checked": self.same + self.different,
             "same": self.same,
-            "different": len(self.differences),
-            "only_words": sum(d.only_words for d in self.differences),
+            "different": self.different,
+            "only_words": self.only_words,
             "not_checkable": dict(self.unchecked),
             "differences": [d.to_json() for d in self.differences],
         }
@@ -130,7 +146,7 @@ def _checked(rows: Sequence[Any], policies: Mapping[str, Policy | None]) -> Tall
         else:
             differing = _differing(row, policy)
         if differing:
-            tally.differences.append(Difference(row.id, row.key, row.customer_id, row.at, row.policy, differing))
+            tally.differs(Difference(row.id, row.key, row.customer_id, row.at, row.policy, differing))
         else:
             tally.same += 1
     return tally

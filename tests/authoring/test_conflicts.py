@@ -19,6 +19,9 @@ WEEKLY = "caps: [{name: few, limit: 1, per: week}]\n"
 BOTH = "holds: [{while_in: j, pause: [promotional], at_most: 1d}, {while_in: other, pause: [lifecycle], at_most: 1d}]\n"
 WEEKDAYS = 'window: {from: "09:00", to: "17:00", days: [mon, tue, wed, thu, fri]}'
 MONDAYS = '- {wait: {until: "09:00", days: [mon]}, id: a}'
+BY_MAIL = NIGHT.replace("to:", "channels: [email], to:")
+TEN = '- {wait: {until: "22:00"}, id: w}'
+LATE_TEXT = '- {send: sms, template: hello, topic: news, expires: 2h, window: {from: "21:00", to: "07:00"}}'
 NINE = '- {wait: {until: "09:00"}, id: a}'
 PRO, FREE = "'customer.plan == \"pro\"'", "'customer.plan == \"free\"'"
 RATED = f"{{event: review_submitted, where: event.rating > 3, then: [{{{SEND}}}]}}"
@@ -142,7 +145,7 @@ def test_a_moment_of_entry_is_named(problems: Finding) -> None:
             [],
         ),  # over: goes on at once
         (
-            NIGHT.replace("to:", "channels: [email], to:"),
+            BY_MAIL,
             f'- {{wait: {{until: "22:00"}}, id: w}}\n- {{{SEND}, expires: 4h, fallback: [sms]}}',
             [("SJ433", "warning")],
         ),  # who has no address gets the text
@@ -164,6 +167,9 @@ def test_a_moment_of_entry_is_named(problems: Finding) -> None:
             [("SJ433", "warning")],
         ),
         (NIGHT, f"- {{wait: {{until: customer.renews_on, on_past: run}}, id: w}}\n- {{{SEND}, expires: 2h}}", []),  # not known
+        (BY_MAIL, f"{TEN}\n- {{{SEND}, on_defer: skip}}\n{LATE_TEXT}", [("SJ433", "error")]),  # the text goes at ten at night
+        (BY_MAIL, f"{TEN}\n- {{{SEND}, on_defer: exit}}\n{LATE_TEXT}", [("SJ433", "error")]),  # nobody gets to the text
+        (BY_MAIL, f"{TEN}\n- {{{SEND}}}\n{LATE_TEXT}", [("SJ433", "warning")]),  # some get there in the morning
         (NIGHT, f"- branch: [{{if: now > customer.vip_since, then: [{{{SEND}, expires: 2h}}]}}]", []),  # it asks what time it is
         (NIGHT.replace("to:", "channels: [sms], to:"), f"- {{{SEND}, expires: 8h}}", []),
         (NIGHT.replace("to:", "channels: [sms], to:"), f"- {{{SEND}, expires: 8h, fallback: [sms]}}", [("SJ433", "warning")]),
@@ -234,6 +240,8 @@ def test_a_tier_that_expires_too_soon_is_told_once(problems: Finding) -> None:
         (f'- {{{SEND}, if: \'customer.plan == "pro" or customer.plan == "free"\'}}', []),
         (f'- {{{SEND}, if: \'customer.vip_since == "2026-01-01" and customer.vip_since == "2026-01-01T00:00"\'}}', []),
         (f"- {{{SEND}, if: 2 > 1}}", []),
+        (f"- {{{SEND}, if: 9 ** 9 ** 9 > 1}}", []),  # it has no value
+        (f"- {{{SEND}, if: customer.first_name is none and 9 ** 9 ** 9 > 1}}", []),
         (f"- {{exit: a, if: 2 > 1}}\n- {{{SEND}}}", ["SJ430"]),
         (f"- {{exit: a, if: segment('vip')}}\n- {{{SEND}}}", []),
         (
@@ -311,3 +319,16 @@ def test_a_journey_with_errors_is_not_judged(problems: Finding) -> None:
     broken = HEAD.replace("journey: j", "journey: broken") + steps + "\n- {wiat: 1d}"
     found = problems(steps, policy=POLICY + ROLLING, broken=broken)
     assert [("journeys/broken.yaml", "SJ113"), ("journeys/j.yaml", "SJ432")] == [(p.file, p.code) for p in found]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        f"- repeat: {{times: 100, every: 99999d, steps: [{{{SEND}, expires: 12h}}]}}\n  id: r",
+        f"- repeat: {{times: 100, every: 99 year, steps: [{{{SEND}, expires: 12h}}]}}\n  id: r",
+        f"- {{{SEND}, expires: 99999d}}\n" * 40,
+    ],
+)
+def test_beyond_the_year_9999_nothing_is_proved(problems: Finding, steps: str) -> None:
+    """What no calendar can say is no error of the journey, and none of `validate`."""
+    assert [] == problems(steps, policy=POLICY + NIGHT + ROLLING)

@@ -82,6 +82,11 @@ SOFT = SoftOptIn("order_completed", ("offers",))
 GRANTED = (ConsentFact("*", None, "granted", datetime(2025, 1, 1, tzinfo=UTC)),)
 
 
+def utc(text: str) -> datetime:
+    """The moment "2026-03-03 12:00" in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
 def rome(text: str) -> datetime:
     """The moment that a clock in Rome shows as `text` ("2026-03-03 12:00")."""
     return clock.resolve_local(datetime.fromisoformat(text), clock.zone("Europe/Rome"))

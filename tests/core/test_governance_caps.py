@@ -14,7 +14,7 @@ from engine.core.clock import Duration
 from engine.core.facts import PlannedFact, SlotFact
 from engine.core.governance import decide
 from engine.core.policy import Cap, QuietHours
-from tests.core.governing import BELOW, DAILY, NOON, WEEKLY, facts, message, minutes_of_day, near_a_change, policy, rome
+from tests.core.governing import BELOW, DAILY, NOON, WEEKLY, facts, message, minutes_of_day, near_a_change, policy, rome, utc
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -158,6 +158,41 @@ def test_a_rolling_cap_frees_not_a_tick_too_late(length: Duration, limit: int, a
     if verdict.until is not None:
         assert "allow" == decide(rules, known, message(), verdict.until).decision
         assert "defer" == decide(rules, known, message(), verdict.until - TICK).decision
+
+
+@pytest.mark.parametrize(
+    ("sent", "now", "until"),
+    [
+        (["2027-01-28 12:00"], "2027-02-28 11:00", "2027-02-28 12:00"),
+        (["2027-01-29 02:00"], "2027-02-28 12:00", "2027-03-01 00:00"),
+        (["2027-01-28 16:00", "2027-01-30 00:00", "2027-02-03 11:00"], "2027-02-28 12:00", "2027-02-28 16:00"),
+        (["2027-01-30 15:00", "2027-01-31 12:00"], "2027-02-28 13:00", "2027-03-01 00:00"),
+        (["2027-03-31 12:00"], "2027-04-30 12:00", "2027-05-01 00:00"),
+    ],
+)
+def test_a_slot_of_a_day_that_the_next_month_lacks_stays_to_its_end(sent: list[str], now: str, until: str) -> None:
+    """Where a month rolls, what was sent on the 29th of January counts until February is over, never less than the 28th's."""
+    rules = policy(caps=(Cap("rolls", len(sent), "rolling", Duration(months=1)),))
+    verdict = decide(rules, facts(slots=tuple(slot(utc(at)) for at in sent)), message(planned_at=utc(now)), utc(now))
+    assert ("defer", utc(until)) == (verdict.decision, verdict.until)
+
+
+HOURS = [utc("2027-01-25 00:00") + n * HOUR for n in range(40 * 24)]
+MONTHS = [(at, clock.add(at, Duration(months=1), clock.zone("UTC"))) for at in HOURS]
+"""The month from each hour on."""
+
+
+@given(st.integers(1, 3), st.lists(st.integers(3 * 24, 8 * 24) | st.integers(33 * 24, 36 * 24), min_size=1, max_size=10))
+@settings(max_examples=150, deadline=None)
+def test_no_month_that_rolls_exceeds_its_limit(limit: int, hours: list[int]) -> None:
+    """Around the end of February, decided in any order: each month, from any hour on, holds at most its limit."""
+    rules = policy(caps=(Cap("rolls", limit, "rolling", Duration(months=1)),))
+    sent: list[datetime] = []
+    for hour in hours:
+        now = HOURS[hour]
+        verdict = decide(rules, facts(slots=tuple(slot(s) for s in sent)), message(planned_at=now), now)
+        sent.append(now if verdict.decision == "allow" else verdict.until or now)
+    assert all(sum(begins <= at < ends for at in sent) <= limit for begins, ends in MONTHS)
 
 
 @given(near_a_change(), minutes_of_day, minutes_of_day, minutes_of_day, minutes_of_day)

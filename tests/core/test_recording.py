@@ -93,7 +93,7 @@ def test_a_field_of_a_kind_that_no_fact_has_had_is_refused_at_once() -> None:
         when: timedelta
 
     with pytest.raises(TypeError, match="nothing says how"):
-        recording._ways(timedelta)
+        recording._row(Odd)
     with pytest.raises(TypeError, match="one type or None"):
         recording._ways(int | str)
 

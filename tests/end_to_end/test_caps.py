@@ -7,40 +7,8 @@ from pathlib import Path
 
 from engine.insight.why import why
 from engine.store.database import transaction
-from tests.harness import POLICY, TRACKING, Running, running, write_project
-
-JOURNEY = """
-journey: {name}
-tier: {tier}
-{tags}enter: {{event: {event}, again: always}}
-steps:
-{wait}  - send: email
-    id: {name}
-    template: hello
-    topic: news
-    expires: 60d
-{more}"""
-
-
-def journey(
-    name: str, tier: str = "lifecycle", *, event: str = "signed_up", tags: str = "", wait: str = "", more: str = ""
-) -> str:
-    """A journey that sends one message. `tags`: the journey's; `more`: further lines of the send."""
-    return JOURNEY.format(
-        name=name,
-        tier=tier,
-        event=event,
-        tags=f"tags: [{tags}]\n" if tags else "",
-        wait=f"  - {wait}\n" if wait else "",
-        more=f"    {more}\n" if more else "",
-    )
-
-
-def project(folder: Path, rules: str, *journeys: str, **files: str) -> Path:
-    """A project of these journeys under these further rules of policy."""
-    named = {f"journeys/{text.split()[1]}.yaml": text for text in journeys}
-    shared = {f"journeys/{name}.yaml": text for name, text in files.items()}
-    return write_project(folder, {**named, **shared, "journeys/policy.yaml": POLICY + rules})
+from tests.harness import TRACKING, Running, running
+from tests.letters import letter, project
 
 
 async def said(engine: Running, step: str) -> tuple[str, str]:
@@ -70,15 +38,18 @@ async def test_a_cap_on_a_tag_counts_what_carried_it_when_it_was_sent(
 ) -> None:
     """In real time: the send's tag stands beside the journey's; taken off the journey afterwards, it still counts, and one
     without the tag goes at once. Those that wait stand in one queue. `why` tells the cap and the tags."""
-    first = journey("first", tags="survey", more="tags: [discount]")
-    second, plain = journey("second", event="pinged", tags="discount"), journey("plain", event="pinged", tags="survey")
-    low = journey("low", "promotional", event="confirmed", tags="discount")
+    first = letter("first", head="tags: [survey]", more="tags: [discount]")
+    second, plain = (
+        letter("second", event="pinged", head="tags: [discount]"),
+        letter("plain", event="pinged", head="tags: [survey]"),
+    )
+    low = letter("low", "promotional", event="confirmed", head="tags: [discount]")
     folder = project(tmp_path, DISCOUNTS, first, second, plain, low)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         ada = await engine.identify("ada")
         await engine.track("ada", "signed_up")
         await is_sent(engine, "first")
-        project(folder, DISCOUNTS, journey("first"))
+        project(folder, DISCOUNTS, letter("first"))
         await engine.deploy()
         await engine.track("ada", "pinged")
         await is_sent(engine, "plain")
@@ -98,8 +69,11 @@ async def test_a_slot_is_set_aside_for_what_will_carry_the_tag(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time: a promotion with the tag waits for a lifecycle message with it that is due in two days, one without goes."""
-    late = journey("late", wait="wait: 2d", more="tags: [discount]")
-    tagged, plain = journey("tagged", "promotional", tags="discount"), journey("plain", "promotional", tags="survey")
+    late = letter("late", before="wait: 2d", more="tags: [discount]")
+    tagged, plain = (
+        letter("tagged", "promotional", head="tags: [discount]"),
+        letter("plain", "promotional", head="tags: [survey]"),
+    )
     folder = project(tmp_path, DISCOUNTS, late, tagged, plain)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada")
@@ -113,7 +87,7 @@ async def test_of_two_in_one_batch_a_cap_on_their_tag_lets_one_go(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time: both orders of one customer come to the same send at once."""
-    orders = journey("orders", tags="discount").replace("again: always", "key: order_id")
+    orders = letter("orders", head="tags: [discount]").replace("again: always", "key: order_id")
     async with running(project(tmp_path, DISCOUNTS, orders), database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada")
         await engine.pause()
@@ -130,8 +104,8 @@ async def test_a_gap_keeps_two_messages_apart_and_is_kept_free_for_a_higher_tier
     """In real time: the second message is told four hours after the first, and the promotion four hours after a lifecycle
     message that is due in eight."""
     gap = "gaps: [{name: breather, gap: 4h, tiers: [lifecycle, promotional]}]\n"
-    second, late = journey("second", event="pinged"), journey("late", event="confirmed", wait="wait: 8h")
-    folder = project(tmp_path, gap, journey("first"), second, late, journey("low", "promotional", event="confirmed"))
+    second, late = letter("second", event="pinged"), letter("late", event="confirmed", before="wait: 8h")
+    folder = project(tmp_path, gap, letter("first"), second, late, letter("low", "promotional", event="confirmed"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada")
         await engine.track("ada", "signed_up")
@@ -152,7 +126,7 @@ async def test_a_gap_keeps_two_messages_apart_and_is_kept_free_for_a_higher_tier
 async def test_a_gap_passes(tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str) -> None:
     """With time running fast: three at once go four hours apart, at least, and all of them go."""
     gap = "gaps: [{name: breather, gap: 4h}]\n"
-    folder = project(tmp_path, gap, journey("a"), journey("b"), journey("c"))
+    folder = project(tmp_path, gap, letter("a"), letter("b"), letter("c"))
     async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=14_400) as engine:
         await engine.identify("ada")
         await engine.track("ada", "signed_up")
@@ -170,8 +144,8 @@ async def test_a_customer_may_lower_their_limit_and_raise_it_again_up_to_policys
 ) -> None:
     """In real time: the second message waits under a limit of one, and goes as soon as the customer wants five; the third waits
     under policy's two."""
-    second, third = journey("second", event="pinged"), journey("third", event="confirmed")
-    folder = project(tmp_path, OWN, journey("first"), second, third, tracking=WISHES)
+    second, third = letter("second", event="pinged"), letter("third", event="confirmed")
+    folder = project(tmp_path, OWN, letter("first"), second, third, tracking=WISHES)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada", messages_a_week=1)
         await engine.track("ada", "signed_up")
@@ -193,7 +167,7 @@ async def test_a_limit_that_is_no_number_is_left_aside_and_a_text_that_says_one_
 ) -> None:
     """Both came in before the attribute was declared as a number: the one gets policy's two, which `why` explains, the other
     none at all."""
-    folder = project(tmp_path, "", journey("first"), journey("second"))
+    folder = project(tmp_path, "", letter("first"), letter("second"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         ada, eve = await engine.identify("ada", messages_a_week="often"), await engine.identify("eve", messages_a_week="0")
         project(folder, OWN, tracking=WISHES)
@@ -221,8 +195,8 @@ async def test_members_of_a_segment_have_another_limit_from_the_event_on_that_ma
 ) -> None:
     """In real time: the second message waits, for the limit and as a newcomer's; an event that no journey looks at lets it go
     at once, and the third waits under the segment's limit."""
-    rest = (journey(name, event="pinged") for name in ("second", "third"))
-    folder = project(tmp_path, LIMITS, journey("first"), *rest, segments=SEGMENTS)
+    rest = (letter(name, event="pinged") for name in ("second", "third"))
+    folder = project(tmp_path, LIMITS, letter("first"), *rest, segments=SEGMENTS)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada")
         await engine.track("ada", "signed_up")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-from rich.console import Console
-
-from engine.cli.drawing import draw
 from engine.core.wire import share
-from engine.insight.why import why
-from engine.store.database import transaction
-from tests.harness import POLICY, Running, running, write_project
+from tests.asking import ask, drawn
+from tests.harness import POLICY, running, write_project
 
 ONE = """
 journey: one
@@ -41,15 +36,6 @@ steps:
     template: hello
 """
 WHOLE = POLICY + "holdout: {name: everywhere, share: 50%, tiers: [lifecycle], salt: y2025}\n"
-
-
-async def why_shown(run: Running, customer: int) -> str:
-    """What `sojourn why` prints of the journey."""
-    async with transaction(run.worker.core.database) as c:
-        told = await why(c, customer, "one")
-    console = Console(width=120, record=True, color_system=None, file=io.StringIO())
-    console.print(draw(told))
-    return console.export_text()
 
 
 async def test_members_pass_through_without_messages_and_are_recorded(
@@ -82,9 +68,8 @@ async def test_members_pass_through_without_messages_and_are_recorded(
             "select d.customer_id, d.rule from decisions d join messages m using (key) where m.status = 'dropped'"
         )
         assert {p: "one" if p in mine else "everywhere" for p in mine | whole} == {r.customer_id: r.rule for r in rules}
-        shown = await why_shown(sojourn, min(mine & whole))
+        shown = drawn(await ask(sojourn, min(mine & whole), "one"))
         assert "In the journey's holdout: counted, but sent nothing and given no tasks." in shown
         assert "In the holdout everywhere: counted, but sent nothing of the tiers that it names." in shown
-        assert "holdout" not in (await why_shown(sojourn, min(set(people) - mine - whole))).replace("✓ holdout", "").replace(
-            "The customer is in no holdout.", ""
-        )
+        others = drawn(await ask(sojourn, min(set(people) - mine - whole), "one"))
+        assert "holdout" not in others.replace("✓ holdout", "").replace("The customer is in no holdout.", "")

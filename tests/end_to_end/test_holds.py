@@ -10,6 +10,7 @@ import pytest
 from engine.intake import operators
 from engine.store.database import transaction
 from tests.harness import POLICY, running, write_project
+from tests.letters import letter
 
 DAYS = 43_200.0
 """A day in two seconds."""
@@ -20,19 +21,7 @@ holds:
   - {while_in: recovery, pause: [promotional], at_most: 30d}
 """
 
-OFFER = """
-journey: offer
-tier: promotional
-enter: {event: signed_up, again: never}
-steps:
-  - wait: 1d
-    id: a_day
-  - send: email
-    id: offer
-    template: hello
-    topic: offers
-    expires: 20d
-"""
+OFFER = letter("offer", "promotional", topic="offers", expires="20d", before="{wait: 1d, id: a_day}")
 
 RECOVERY = """
 journey: recovery

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import httpx
-from rich.console import Console
 
-from engine.cli.drawing import draw
-from engine.insight.why import why
 from engine.store.database import transaction
 from engine.store.history import told as told_of
 from tests.api.conftest import OPERATOR, serving
-from tests.harness import POLICY, Running, running, write_project
+from tests.asking import ask, drawn
+from tests.harness import POLICY, running, write_project
 
 LOW = """
 journey: low
@@ -46,15 +43,6 @@ limits:
 """
 
 
-async def shown(run: Running, customer: int, journey: str | None = None) -> str:
-    """What `sojourn why` prints."""
-    async with transaction(run.worker.core.database) as c:
-        found = await why(c, customer, journey)
-    console = Console(width=200, record=True, color_system=None, file=io.StringIO())
-    console.print(draw(found))
-    return console.export_text()
-
-
 async def test_a_displaced_enrollment_ends_in_the_middle_of_its_wait_and_why_names_the_limits(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
@@ -74,15 +62,15 @@ async def test_a_displaced_enrollment_ends_in_the_middle_of_its_wait_and_why_nam
         await sojourn.relayed()
         assert [("low", "ended", "displaced by high"), ("high", "live", "")] == await sojourn.ends()
         assert ["only"] == [m.step for m in sojourn.email.to(ada)]
-        assert "Left: high began, which stands above it in a limit." in await shown(sojourn, ada, "low")
+        assert "Left: high began, which stands above it in a limit." in drawn(await ask(sojourn, ada, "low"))
 
         refused = sojourn.event("ada", "pinged")
         assert () == (await sojourn.accept([refused]))[0].enrollments
         sentence = "the limit one_story allows 1 at a time of high and low, and they were in high (number 2)."
-        assert f"but {sentence}" in await shown(sojourn, ada)
+        assert f"but {sentence}" in drawn(await ask(sojourn, ada))
         async with transaction(sojourn.worker.core.database) as c:
             told = await told_of(c, refused.message_id)
-            (absence,) = [a for a in (await why(c, ada, "low")).absences if a.journey == "low"]
+        (absence,) = [a for a in (await ask(sojourn, ada, "low")).absences if a.journey == "low"]
         assert (("low", sentence),) == told.refused
         assert "limit" == absence.reason
 

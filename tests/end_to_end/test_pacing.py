@@ -11,30 +11,10 @@ from engine.app.wiring import open_worker
 from engine.delivery import deliver
 from engine.delivery.pacing import AHEAD_SECONDS, BURST_SECONDS
 from engine.settings.project import ChannelSettings, CohortSettings, Settings
-from tests.harness import Running, running, write_project
+from tests.harness import Running, running
+from tests.letters import letter, project
 
-OFFER = """
-journey: offer
-tier: promotional
-enter: {event: signed_up, again: never}
-steps:
-  - send: email
-    id: offer
-    template: hello
-    topic: offers
-"""
-
-RESET = """
-journey: reset
-tier: transactional
-enter: {event: confirmed, again: always}
-steps:
-  - send: email
-    id: reset
-    template: hello
-"""
-
-FILES = {"journeys/offer.yaml": OFFER, "journeys/reset.yaml": RESET}
+JOURNEYS = (letter("offer", "promotional", topic="offers"), letter("reset", "transactional", event="confirmed"))
 
 
 def at(rate: str) -> dict[str, Any]:
@@ -47,6 +27,11 @@ async def crowd(sojourn: Running, n: int) -> None:
     await sojourn.accept([sojourn.known(f"u{i}") for i in range(n)])
 
 
+async def offer(sojourn: Running, n: int) -> None:
+    """The first `n` of them are offered something."""
+    await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(n)])
+
+
 async def seconds_for_all(sojourn: Running) -> float:
     """Real seconds between the first claim and the last."""
     found = await sojourn.query("select extract(epoch from max(decided_at) - min(decided_at)) as s from messages")
@@ -57,7 +42,7 @@ async def test_two_workers_share_a_channels_rate(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """A hundred messages at 50 a second take two seconds, less one burst, with two workers as with one."""
-    folder, rate, n = write_project(tmp_path, FILES), 50.0, 100
+    folder, rate, n = project(tmp_path, "", *JOURNEYS), 50.0, 100
     async with running(folder, database_url, temporal_address, task_queue_prefix, max_size=10, **at("50/s")) as sojourn:
         values = Settings(cohort=CohortSettings(max_size=10), **at("50/s"))
         channels = {"email": sojourn.email, "sms": sojourn.sms}
@@ -67,7 +52,7 @@ async def test_two_workers_share_a_channels_rate(
             other = Running(folder, second, sojourn.email, sojourn.sms)
             other.resume()
             await crowd(sojourn, n)
-            await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(n)])
+            await offer(sojourn, n)
             await sojourn.settled(60)
             await other.pause()
         assert n == len(sojourn.email.seen)
@@ -78,10 +63,10 @@ async def test_a_broadcast_never_delays_a_password_reset(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """While a broadcast goes out at five a second, for a minute, a transactional message goes at its next token."""
-    folder = write_project(tmp_path, FILES)
+    folder = project(tmp_path, "", *JOURNEYS)
     async with running(folder, database_url, temporal_address, task_queue_prefix, **at("5/s")) as sojourn:
         await crowd(sojourn, 301)
-        await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(300)])
+        await offer(sojourn, 300)
         await sojourn.until(lambda: len(sojourn.email.seen) >= 3)
         await sojourn.track("u300", "confirmed")
         await sojourn.until(lambda: any(m.step == "reset" for m in sojourn.email.seen), 50)
@@ -94,10 +79,10 @@ async def test_who_gets_no_turn_comes_again(
     """Members for whom the pace leaves nothing within the soft limit are neither lost nor parked nor sent twice, and wait without
     being looked at."""
     monkeypatch.setattr(deliver, "SOFT_LIMIT_SECONDS", 0.3)
-    folder = write_project(tmp_path, FILES)
+    folder = project(tmp_path, "", *JOURNEYS)
     async with running(folder, database_url, temporal_address, task_queue_prefix, max_size=5, **at("10/s")) as sojourn:
         await crowd(sojourn, 30)
-        await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(30)])
+        await offer(sojourn, 30)
         await sojourn.settled(60)
         assert 30 == len(sojourn.email.seen) == len({m.key for m in sojourn.email.seen})
         assert {"sent": 30} == await sojourn.statuses()
@@ -108,10 +93,10 @@ async def test_what_the_gates_keep_back_uses_none_of_the_rate(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """At two a minute, eight messages without consent are dropped in far less than four, and the one that may go goes."""
-    folder = write_project(tmp_path, FILES)
+    folder = project(tmp_path, "", *JOURNEYS)
     async with running(folder, database_url, temporal_address, task_queue_prefix, **at("2/m")) as sojourn:
         await crowd(sojourn, 9)
         await sojourn.accept([sojourn.event(f"u{i}", "unsubscribed", channel="email") for i in range(8)])
-        await sojourn.accept([sojourn.event(f"u{i}", "signed_up") for i in range(9)])
+        await offer(sojourn, 9)
         await sojourn.settled(100)
         assert {"dropped": 8, "sent": 1} == await sojourn.statuses()

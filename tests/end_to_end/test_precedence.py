@@ -9,30 +9,13 @@ from pathlib import Path
 import pytest
 
 from engine.delivery.channel import Receipt, Result
-from tests.harness import POLICY, TRACKING, running, write_project
+from tests.harness import TRACKING, running
+from tests.letters import letter, project
 
 DAYS = 43_200.0
 """A day in two seconds."""
 
-JOURNEY = """
-journey: {name}
-tier: {tier}
-enter: {{event: signed_up, again: always}}
-exit: [{{event: cancelled}}]
-steps:
-{wait}  - send: email
-    id: {name}
-    template: hello
-    topic: news
-    expires: 60d
-"""
-
 WEEKLY = "caps: [{name: weekly, limit: 1, per: 7d, tiers: [lifecycle, promotional]}]\n"
-
-
-def journey(name: str, tier: str, wait: str = "") -> str:
-    """A journey that sends one message, after the steps `wait`."""
-    return JOURNEY.format(name=name, tier=tier, wait=f"  - {wait}\n" if wait else "")
 
 
 FIVE = {"p1": "promotional", "l1": "lifecycle", "p2": "promotional", "l2": "lifecycle", "l3": "lifecycle"}
@@ -42,8 +25,7 @@ FIVE = {"p1": "promotional", "l1": "lifecycle", "p2": "promotional", "l2": "life
 def five(tmp_path: Path) -> Path:
     """A project of `FIVE` under two messages a day."""
     cap = "caps: [{name: daily, limit: 2, per: day, tiers: [lifecycle, promotional]}]\n"
-    files = {f"journeys/{name}.yaml": journey(name, tier) for name, tier in FIVE.items()}
-    return write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + cap})
+    return project(tmp_path, cap, *(letter(name, tier) for name, tier in FIVE.items()))
 
 
 async def test_of_five_at_once_the_two_highest_go_and_the_others_are_told_the_next_days_in_turn(
@@ -87,11 +69,7 @@ async def test_a_slot_is_set_aside_for_what_time_alone_will_reach(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """A promotion waits for a lifecycle message that is due within the cap's window, and goes when that one has left it."""
-    files = {
-        "journeys/late.yaml": journey("late", "lifecycle", "wait: 2d"),
-        "journeys/now.yaml": journey("now", "promotional"),
-    }
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    folder = project(tmp_path, WEEKLY, letter("late", before="wait: 2d"), letter("now", "promotional"))
     async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=DAYS) as sojourn:
         ada = await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
@@ -107,8 +85,7 @@ async def test_no_slot_is_set_aside_for_what_comes_too_late_to_matter_or_may_nev
     wait: str, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time: a promotion goes at once."""
-    files = {"journeys/late.yaml": journey("late", "lifecycle", wait), "journeys/now.yaml": journey("now", "promotional")}
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    folder = project(tmp_path, WEEKLY, letter("late", before=wait), letter("now", "promotional"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         ada = await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
@@ -121,11 +98,8 @@ async def test_what_is_set_aside_is_released_when_the_journey_is_left(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time: the promotion is told to wait for days, and goes at once when the lifecycle journey ends."""
-    late = journey("late", "lifecycle", "wait: 2d")
-    now = journey("now", "promotional").replace("exit: [{event: cancelled}]\n", "")
-    folder = write_project(
-        tmp_path, {"journeys/late.yaml": late, "journeys/now.yaml": now, "journeys/policy.yaml": POLICY + WEEKLY}
-    )
+    late = letter("late", head="exit: [{event: cancelled}]", before="wait: 2d")
+    folder = project(tmp_path, WEEKLY, late, letter("now", "promotional"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         ada = await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
@@ -143,11 +117,8 @@ async def test_what_can_no_longer_be_sent_sets_nothing_aside(
     change: str, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """A withdrawn consent, a suppressed address and an address that is gone all free the slot, and the promotion is told."""
-    late = journey("late", "lifecycle", "wait: 2d").replace("send: email", "send: sms").replace("topic: news", "topic: offers")
-    now = journey("now", "promotional")
-    folder = write_project(
-        tmp_path, {"journeys/late.yaml": late, "journeys/now.yaml": now, "journeys/policy.yaml": POLICY + WEEKLY}
-    )
+    late = letter("late", channel="sms", topic="offers", before="wait: 2d")
+    folder = project(tmp_path, WEEKLY, late, letter("now", "promotional"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         ada = await sojourn.identify("ada", phone="+391234567")
         await sojourn.track("ada", "signed_up")
@@ -167,14 +138,9 @@ async def test_what_its_condition_no_longer_wants_gives_its_place_back(
 ) -> None:
     """Two wait for the next weeks; the first of them, no longer wanted when its day comes, is dropped with that reason, and the
     other goes in its place, although the first one's journey goes on."""
-    late = journey("late", "lifecycle").replace("    expires: 60d\n", "    expires: 60d\n    if: customer.country != 'IT'\n")
-    late = late.rstrip() + "\n  - wait_for: cancelled\n    timeout: 300d\n"
-    files = {
-        "journeys/a.yaml": journey("a", "lifecycle"),
-        "journeys/late.yaml": late.replace("signed_up", "pinged"),
-        "journeys/next.yaml": journey("next", "lifecycle").replace("signed_up", "confirmed"),
-    }
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    goes_on = "{wait_for: cancelled, timeout: 300d}"
+    late = letter("late", event="pinged", more="if: customer.country != 'IT'", after=goes_on)
+    folder = project(tmp_path, WEEKLY, letter("a"), late, letter("next", event="confirmed"))
     async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=DAYS) as sojourn:
         ada = await sojourn.identify("ada", country="DE")
         await sojourn.track("ada", "signed_up")
@@ -214,13 +180,8 @@ steps:
 
 def dated(tmp_path: Path) -> Path:
     """A lifecycle message for the customer's own date `due_at`, left out when that has passed, and a promotion."""
-    files = {
-        "journeys/late.yaml": DATED,
-        "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
-        "journeys/tracking.yaml": TRACKING.replace("attributes: {", "attributes: {due_at: datetime, "),
-        "journeys/policy.yaml": POLICY + WEEKLY,
-    }
-    return write_project(tmp_path, files)
+    tracking = TRACKING.replace("attributes: {", "attributes: {due_at: datetime, ")
+    return project(tmp_path, WEEKLY, DATED, letter("now", "promotional", event="pinged"), tracking=tracking)
 
 
 async def test_a_wait_that_is_planned_again_and_skipped_takes_its_registration_back(
@@ -259,9 +220,8 @@ async def test_a_fallback_keeps_its_place(
 ) -> None:
     """Nobody can text the customer, so the lifecycle message falls back to e-mail; the promotion, which might have been quicker,
     waits for it."""
-    first = journey("first", "lifecycle").replace("send: email", "send: sms").rstrip() + "\n    fallback: [email]\n"
-    files = {"journeys/first.yaml": first, "journeys/now.yaml": journey("now", "promotional")}
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY})
+    first = letter("first", channel="sms", more="fallback: [email]")
+    folder = project(tmp_path, WEEKLY, first, letter("now", "promotional"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         ada = await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
@@ -274,8 +234,7 @@ async def test_what_falls_back_stays_registered_under_the_channels_that_are_left
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """Also while nobody serves the next channel: it is to come, and waits for no turn of its own."""
-    first = journey("first", "lifecycle").replace("send: email", "send: sms").rstrip() + "\n    fallback: [email]\n"
-    folder = write_project(tmp_path, {"journeys/first.yaml": first, "journeys/policy.yaml": POLICY + WEEKLY})
+    folder = project(tmp_path, WEEKLY, letter("first", channel="sms", more="fallback: [email]"))
     async with running(folder, database_url, temporal_address, task_queue_prefix, served=["sms"]) as sojourn:
         await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")
@@ -288,9 +247,9 @@ async def test_a_sent_message_leaves_nothing_registered_while_its_journey_goes_o
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """Also for a member of the global holdout, whose message was dropped."""
-    going = journey("going", "lifecycle").rstrip() + "\n  - wait_for: confirmed\n    timeout: 30d\n"
+    going = letter("going", after="{wait_for: confirmed, timeout: 30d}")
     holdout = "holdout: {name: global, share: 50%, tiers: [lifecycle]}\n"
-    folder = write_project(tmp_path, {"journeys/going.yaml": going, "journeys/policy.yaml": POLICY + WEEKLY + holdout})
+    folder = project(tmp_path, WEEKLY + holdout, going)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         people = [f"p{n}" for n in range(12)]
         await sojourn.accept([sojourn.known(p) for p in people])
@@ -306,11 +265,8 @@ async def test_a_message_that_keeps_its_slot_is_not_counted_twice(
 ) -> None:
     """The provider asks for patience, then a hold comes: one slot is taken, and it is free again when the consent goes."""
     hold = "holds: [{from: complaint_filed, until: complaint_resolved, pause: [lifecycle], at_most: 30d}]\n"
-    files = {
-        "journeys/first.yaml": journey("first", "lifecycle").replace("topic: news", "topic: offers"),
-        "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged"),
-    }
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY + hold})
+    now = letter("now", "promotional", event="pinged")
+    folder = project(tmp_path, WEEKLY + hold, letter("first", topic="offers"), now)
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         sojourn.email.answer = lambda m: Receipt(Result.LATER if m.step == "first" else Result.ACCEPTED, retry_after=3.0)
         ada = await sojourn.identify("ada")
@@ -351,8 +307,7 @@ async def test_the_later_rounds_of_a_repeat_set_their_slots_aside_too(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
     """In real time, under one message in three days: the promotion after the first round lets the second go before it."""
-    files = {"journeys/rounds.yaml": ROUNDS, "journeys/now.yaml": journey("now", "promotional").replace("signed_up", "pinged")}
-    folder = write_project(tmp_path, {**files, "journeys/policy.yaml": POLICY + WEEKLY.replace("7d", "3d")})
+    folder = project(tmp_path, WEEKLY.replace("7d", "3d"), ROUNDS, letter("now", "promotional", event="pinged"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         await sojourn.identify("ada")
         await sojourn.track("ada", "signed_up")

@@ -7,45 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from bench import counts
 from engine.cli.operating import BATCH as OF_OPERATORS
 from engine.delivery.pacing import AHEAD_SECONDS, BURST_SECONDS
 from engine.intake import operators
 from engine.intake.door import BATCH as OF_INTAKE
 from engine.settings.project import ChannelSettings
 from engine.store.database import transaction
+from tests.end_to_end.test_holds import LONG, RECOVERY
 from tests.harness import POLICY, Running, running, write_project
+from tests.letters import letter
 
 N = 600
 CONCURRENCY = 40
 
-HOLDS = """
-holds:
-  - {from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [promotional], at_most: 3000d}
-  - {while_in: recovery, pause: [promotional], at_most: 3000d}
-"""
+OFFER = letter("offer", "promotional", topic="offers", expires="5000d")
 
-OFFER = """
-journey: offer
-tier: promotional
-enter: {event: signed_up, again: never}
-steps:
-  - send: email
-    id: offer
-    template: hello
-    topic: offers
-    expires: 5000d
-"""
+ENDLESS = RECOVERY.replace("300d", "3000d")
 
-RECOVERY = """
-journey: recovery
-tier: service
-enter: {event: pinged, again: always}
-steps:
-  - wait: 3000d
-    id: long
-"""
-
-FILES = {"journeys/policy.yaml": POLICY + HOLDS, "journeys/offer.yaml": OFFER, "journeys/recovery.yaml": RECOVERY}
+FILES = {"journeys/policy.yaml": POLICY + LONG, "journeys/offer.yaml": OFFER, "journeys/recovery.yaml": ENDLESS}
 
 A_DAY_A_SECOND = 86_400.0
 
@@ -64,12 +44,6 @@ async def all_are(sojourn: Running, *statuses: str) -> bool:
     return sum(found.get(s, 0) for s in statuses) == N
 
 
-async def most_at_once(sojourn: Running) -> int:
-    """The most decisions of one transaction."""
-    found = await sojourn.query("select max(n) as n from (select count(*) as n from decisions group by xmin) as t")
-    return int(found[0].n)
-
-
 async def most_woken_at_once(sojourn: Running) -> int:
     """The most messages that one statement woke."""
     found = await sojourn.query(
@@ -86,7 +60,7 @@ async def test_what_many_holds_paused_is_decided_in_batches(
     goes once, no transaction decides more of them than the channel takes at once, and none wakes more than a batch."""
     files = FILES
     if way == "at_most":
-        files = {**FILES, "journeys/policy.yaml": POLICY + HOLDS.replace("at_most: 3000d", "at_most: 12d")}
+        files = {**FILES, "journeys/policy.yaml": POLICY + LONG.replace("at_most: 3000d", "at_most: 12d")}
     folder = write_project(tmp_path, files)
     async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=A_DAY_A_SECOND) as sojourn:
         sojourn.email.capabilities = replace(sojourn.email.capabilities, concurrency=CONCURRENCY)
@@ -101,7 +75,7 @@ async def test_what_many_holds_paused_is_decided_in_batches(
                     await operators.stop(c, ids[i : i + OF_OPERATORS], "test")
         await sojourn.until(lambda: all_are(sojourn, "sent"), 120)
         assert N == len(sojourn.email.seen) == len({m.key for m in sojourn.email.seen})
-        assert 0 < await most_at_once(sojourn) <= CONCURRENCY
+        assert 0 < await counts.at_once(sojourn.worker.core.database) <= CONCURRENCY
         if way != "at_most":
             assert 0 < await most_woken_at_once(sojourn) <= max(OF_INTAKE, OF_OPERATORS)
 

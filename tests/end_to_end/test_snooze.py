@@ -5,20 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.harness import running, write_project
-
-ONE = """
-journey: one
-tier: lifecycle
-enter: {event: signed_up, again: never}
-steps:
-  - send: email
-    id: only
-    template: hello
-    topic: news
-  - wait: 30d
-    id: long
-"""
+from tests.harness import running
+from tests.letters import letter, project
 
 
 async def test_who_wants_silence_gets_nothing_until_then_and_the_journey_goes_on(
@@ -28,7 +16,7 @@ async def test_who_wants_silence_gets_nothing_until_then_and_the_journey_goes_on
     has no end, whatever it says."""
     now = datetime.now(UTC)
     tomorrow, ago = (now + timedelta(days=1)).isoformat(), (now - timedelta(hours=1)).isoformat()
-    folder = write_project(tmp_path, {"journeys/one.yaml": ONE})
+    folder = project(tmp_path, "", letter("one", after="{wait: 30d, id: long}"))
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         for user, event, until in (
             ("ada", "consent_changed", tomorrow),

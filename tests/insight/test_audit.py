@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,39 +12,21 @@ import httpx
 
 from engine.core.enrollment import Command
 from engine.delivery.deliver import Delivery
-from engine.insight.audit import NO_FACTS, NO_POLICY, Tally, _gates, audit
+from engine.insight.audit import KEPT, NO_FACTS, NO_POLICY, Difference, Differing, Tally, _gates, audit
 from engine.insight.story import Message, Rule, Why
-from engine.insight.why import why
 from engine.store.database import transaction
 from engine.store.recorded import Chosen
 from tests.api.conftest import OPERATOR, serving
+from tests.asking import ask
 from tests.cli.commands import answer, sojourn
-from tests.harness import POLICY, Running, running, write_project
+from tests.harness import POLICY, Running, running, utc, write_project
+from tests.letters import letter
 
-JOURNEY = """
-journey: welcome
-tier: lifecycle
-enter: {event: signed_up, again: never}
-exit: [{event: cancelled}]
-steps:
-  - send: email
-    id: hello
-    template: hello
-    topic: news
-  - send: email
-    id: more
-    template: again
-    topic: news
-"""
-OTHER = """
-journey: other
-tier: promotional
-enter: {event: pinged, again: always}
-steps: [{send: sms, id: text, template: hello, topic: offers}]
-"""
+JOURNEY = letter("hello", head="exit: [{event: cancelled}]", after="{send: email, id: more, template: again, topic: news}")
+OTHER = letter("text", "promotional", event="pinged", channel="sms", topic="offers")
 FILES = {
-    "journeys/welcome.yaml": JOURNEY,
-    "journeys/other.yaml": OTHER,
+    "journeys/hello.yaml": JOURNEY,
+    "journeys/text.yaml": OTHER,
     "journeys/policy.yaml": POLICY + "caps: [{name: daily, tiers: [lifecycle], limit: 1, per: day}]\n",
 }
 
@@ -54,12 +37,6 @@ async def recheck(run: Running, chosen: Chosen | None = None, sample: int | None
     async for _, part in audit(run.worker.core.database, chosen or Chosen(), sample):
         whole.add(part)
     return whole
-
-
-async def ask(run: Running, customer: int, at: Any = None) -> Why:
-    """`why`, in a transaction of its own."""
-    async with transaction(run.worker.core.database) as c:
-        return await why(c, customer, at=at)
 
 
 def messages(told: Why) -> dict[str, Message]:
@@ -94,7 +71,7 @@ async def test_the_audit_finds_what_was_tampered_with_and_nothing_else(
         rows = await run.query("select id, key, customer_id, policy, plan, consent_version, facts from decisions order by id")
         first, waits, dropped = rows[0], rows[1], rows[2]
         assert (5, 2) == (len(rows), len({r.policy for r in rows}))
-        assert {"sojourn": True} == {"sojourn": all(r.plan and r.policy and r.facts for r in rows)}
+        assert all(r.plan and r.policy and r.facts for r in rows)
         stated = (await run.query("select id from consents"))[0].id
         assert [stated] * 3 == [r.consent_version for r in rows if r.customer_id == ada]
         assert "example.com" not in json.dumps([r.facts for r in rows])
@@ -103,8 +80,8 @@ async def test_the_audit_finds_what_was_tampered_with_and_nothing_else(
         assert Tally(5, 5) == await recheck(run)
         assert Tally(3, 3) == await recheck(run, Chosen(customer=ada))
         assert Tally(2, 2) == await recheck(run, Chosen(customer=ben))
-        assert Tally(4, 4) == await recheck(run, Chosen(journey="welcome"))
-        assert Tally(0, 0) == await recheck(run, Chosen(customer=ben, journey="other"))
+        assert Tally(4, 4) == await recheck(run, Chosen(journey="hello"))
+        assert Tally(0, 0) == await recheck(run, Chosen(customer=ben, journey="text"))
         assert Tally(2, 2) == await recheck(run, sample=2)
         since = (await run.query("select at from decisions where id = :id", id=dropped.id))[0].at
         assert Tally(3, 3) == await recheck(run, Chosen(since=since))
@@ -138,7 +115,7 @@ async def test_the_audit_finds_what_was_tampered_with_and_nothing_else(
         assert (5, 0, 2) == (tally.looked_at, tally.same, len(tally.differences))
 
         await run.query("update decisions set facts = null returning id")
-        assert Tally(5, 0, [], tally.unchecked.__class__({NO_FACTS: 5})) == await recheck(run)
+        assert Tally(5, 0, [], Counter({NO_FACTS: 5})) == await recheck(run)
 
 
 async def test_a_policy_that_was_changed_is_told(
@@ -177,22 +154,22 @@ async def test_why_names_what_would_have_been_enough_and_tells_of_any_moment(
         await run.pause()
         between = told["more"].decisions[-1].at
         assert between < told["text"].decisions[-1].at
-        then = await ask(run, ada, between)
+        then = await ask(run, ada, at=between)
         assert ({"hello", "more"}, True, between) == (set(messages(then)), then.past, then.at)
-        assert {"welcome"} == {p.journey for p in then.passages}
-        assert "later" in {a.reason for a in then.absences if a.journey == "other"}
+        assert {"hello"} == {p.journey for p in then.passages}
+        assert "later" in {a.reason for a in then.absences if a.journey == "text"}
         before = (await run.query("select min(entered_at) as at from enrollments"))[0].at
-        assert () == (await ask(run, ada, before.replace(microsecond=0))).passages
+        assert () == (await ask(run, ada, at=before.replace(microsecond=0))).passages
 
         async with serving(database_url, temporal_address, None) as api:
-            params = {"at": between.isoformat(), "journey": "welcome"}
+            params = {"at": between.isoformat(), "journey": "hello"}
             async with httpx.AsyncClient(base_url=api.http.base_url, headers=OPERATOR, timeout=60) as http:
                 by_api = await http.get("/v1/customers/ada/why", params=params)
                 for wrong in ("yesterday", "2999-01-01T00:00Z"):
                     refused = await http.get("/v1/customers/ada/why", params={"at": wrong})
                     assert (400, "bad_timestamp") == (refused.status_code, refused.json()["error"]["code"])
             environment = {"SOJOURN_DATABASE_URL": database_url}
-            command = ("why", "ada", "--journey", "welcome", "--at", between.isoformat(), "--project", folder)
+            command = ("why", "ada", "--journey", "hello", "--at", between.isoformat(), "--project", folder)
             by_command = sojourn(*command, "--json", **environment)
             assert by_api.status_code == 200
             plain = json.loads(by_api.text.replace("+00:00", "Z"))
@@ -276,3 +253,16 @@ def test_gates_that_were_appended_to_are_a_difference_and_no_error() -> None:
     for tampered in ([*gates, None], [*gates, gates[0]], None, "x", [None]):
         assert ["gates"] == [d.field for d in _gates(tampered, gates)]
     assert [] == _gates(gates, gates)
+
+
+def test_all_differences_are_counted_and_the_first_are_kept() -> None:
+    """However many decisions a new version words differently, the audit's memory stays the same."""
+    found = [Difference(n, "k", 1, utc("2026-03-02 10:00"), "p", (Differing("detail", "a", "b"),)) for n in range(KEPT + 5)]
+    whole = Tally()
+    for half in (found[: KEPT - 1], found[KEPT - 1 :]):
+        part = Tally(looked_at=len(half))
+        for each in half:
+            part.differs(each)
+        whole.add(part)
+    assert (found[:KEPT], KEPT + 5, KEPT + 5) == (whole.differences, whole.different, whole.only_words)
+    assert (KEPT + 5, KEPT) == (whole.to_json()["checked"], len(whole.to_json()["differences"]))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from engine.cli.drawing import draw
 from engine.core.facts import GATES
 from engine.core.incoming import Incoming
 from engine.insight.finding import UnknownCustomer, find_customer, nearest, unknown_event
-from engine.insight.story import Absence, Why
+from engine.insight.story import Absence
 from engine.insight.summary import messages_by_journey
-from engine.insight.why import why
 from engine.store.database import now, transaction
-from tests.harness import POLICY, TRACKING, Running, running, write_project
+from tests.asking import ask, drawn
+from tests.harness import POLICY, TRACKING, running, write_project
 
 JOURNEYS = {
     "journeys/welcome.yaml": """
@@ -63,19 +60,6 @@ steps: [{wait: 1d, id: day}]
 """,
 }
 CAPPED = POLICY + "caps:\n  - {name: daily, tiers: [lifecycle], limit: 1, per: day}\n"
-
-
-async def ask(run: Running, customer: int, journey: str | None = None) -> Why:
-    """`why`, in a transaction of its own."""
-    async with transaction(run.worker.core.database) as c:
-        return await why(c, customer, journey)
-
-
-def drawn(told: Why, width: int, *, short: bool = False) -> str:
-    """The screen, as plain text."""
-    console = Console(width=width, record=True, color_system=None, file=io.StringIO())
-    console.print(draw(told, short=short))
-    return console.export_text()
 
 
 async def test_every_decision_tells_every_gate(

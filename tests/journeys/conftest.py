@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 import sysconfig
 from collections.abc import AsyncIterator
+from functools import partial
 
+import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
+
+from tests.journeys.timeline import OnTimeline, timeline
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -20,3 +24,9 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
     finally:
         await environment.shutdown()
+
+
+@pytest.fixture
+def on_timeline(database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str) -> OnTimeline:
+    """Plays on this test's database and on that server."""
+    return partial(timeline, database_url=database_url, environment=skipping, prefix=task_queue_prefix)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
@@ -17,7 +16,7 @@ from engine.insight.why import why
 from engine.store.database import transaction
 from tests.harness import POLICY, TRACKING, utc, write_project
 from tests.journeys.passages import Passage
-from tests.journeys.timeline import Timeline, timeline
+from tests.journeys.timeline import OnTimeline, Timeline
 
 ROME, NEW_YORK, AUCKLAND, LOS_ANGELES = "Europe/Rome", "America/New_York", "Pacific/Auckland", "America/Los_Angeles"
 
@@ -77,9 +76,7 @@ IT = "days_off: [{from: 12-25, to: 12-26, name: Natale}, 2026-12-28]\n"
 US = "days_off: [{date: 12-25, name: Christmas}]\n"
 
 
-async def test_on_a_day_off_of_the_customers_country_nothing_goes(
-    tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
-) -> None:
+async def test_on_a_day_off_of_the_customers_country_nothing_goes(tmp_path: Path, on_timeline: OnTimeline) -> None:
     """Each country has its calendar, each customer their own midnight; a night that touches a day off belongs to it."""
     rules = f"""quiet_hours:
   - {NIGHT}
@@ -95,14 +92,7 @@ async def test_on_a_day_off_of_the_customers_country_nothing_goes(
         someone(5, "2026-12-25 10:00", country="DE", timezone=ROME),
         someone(6, "2026-12-25 10:30", country="IT", timezone=AUCKLAND),
     ]
-    async with timeline(
-        project(tmp_path, rules, it=IT, us=US),
-        ["hello"],
-        tests,
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(project(tmp_path, rules, it=IT, us=US), ["hello"], tests) as played:
         await played.play()
         found = [await told(played, p) for p in played.passages]
         async with transaction(played.sojourn.worker.core.database) as c:
@@ -121,21 +111,12 @@ async def test_on_a_day_off_of_the_customers_country_nothing_goes(
     assert "A day off (Natale) until 27 December 2026 at 00:00 (Europe/Rome)" in str(message.decisions[0].gates)
 
 
-async def test_what_waited_overnight_goes_spread_over_the_morning(
-    tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
-) -> None:
+async def test_what_waited_overnight_goes_spread_over_the_morning(tmp_path: Path, on_timeline: OnTimeline) -> None:
     """Twenty customers whose messages come due in the night: each is told a moment of its own in the half hour after eight once,
     and is handed over from then on; one that comes due in the morning waits for nobody."""
     tests = [someone(n, "2026-02-10 22:00", timezone=ROME) for n in range(20)] + [someone(20, "2026-02-11 07:01", timezone=ROME)]
     eight, half = utc("2026-02-11 07:00"), timedelta(minutes=30)
-    async with timeline(
-        project(tmp_path, f"quiet_hours: [{NIGHT}]\njitter: 30m\n"),
-        ["hello"],
-        tests,
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(project(tmp_path, f"quiet_hours: [{NIGHT}]\njitter: 30m\n"), ["hello"], tests) as played:
         await played.play()
         rows = await played.sojourn.query(
             "select m.customer_id, d.until, m.sent_at from messages m join decisions d using (key) where d.decision = 'defer'"
@@ -147,9 +128,7 @@ async def test_what_waited_overnight_goes_spread_over_the_morning(
     assert sent("2026-02-11 07:01") == at_once
 
 
-async def test_quiet_hours_may_ask_for_segments_and_for_what_is_computed(
-    tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
-) -> None:
+async def test_quiet_hours_may_ask_for_segments_and_for_what_is_computed(tmp_path: Path, on_timeline: OnTimeline) -> None:
     """Two rules, one for a segment and one for who has signed up once: each holds for the customers whom it names."""
     rules = """quiet_hours:
   - {from: "21:00", to: "08:00", if: segment("early")}
@@ -166,14 +145,7 @@ async def test_quiet_hours_may_ask_for_segments_and_for_what_is_computed(
         },
     )
     tests = [someone(n, "2026-02-10 22:00", country=country) for n, country in enumerate(("DE", "IT", "US"))]
-    async with timeline(
-        load_project(folder, {"email"}),
-        ["hello"],
-        tests,
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(load_project(folder, {"email"}), ["hello"], tests) as played:
         await played.play()
         found = [await told(played, p) for p in played.passages]
     eight, nine = "2026-02-11 08:00", "2026-02-11 09:00"
@@ -182,7 +154,7 @@ async def test_quiet_hours_may_ask_for_segments_and_for_what_is_computed(
 
 @pytest.mark.parametrize("caps", ["", "caps: [{name: daily, limit: 5, per: day}]\n"], ids=["no caps", "caps"])
 async def test_a_customer_who_moves_while_a_message_waits_is_written_to_by_the_new_zones_hours(
-    caps: str, tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
+    caps: str, tmp_path: Path, on_timeline: OnTimeline
 ) -> None:
     """Decided afresh at once: earlier where it is day there, later where it is night, and so where policy's conditions ask for
     what has changed. A zone that doesn't exist, or none any more, counts only when its time has come."""
@@ -190,9 +162,7 @@ async def test_a_customer_who_moves_while_a_message_waits_is_written_to_by_the_n
     tests = [someone(n, "2026-02-10 22:00", timezone=ROME) for n in range(7)]
     tests.append(someone(7, "2026-02-10 22:00", timezone=ROME, country="US"))
     eight = "2026-02-11 07:00"
-    async with timeline(
-        project(tmp_path, rules), ["hello"], tests, database_url=database_url, environment=skipping, prefix=task_queue_prefix
-    ) as played:
+    async with on_timeline(project(tmp_path, rules), ["hello"], tests) as played:
         day, night, nowhere, mended, gone, same, other, country = played.passages
         becomes(day, "2026-02-10 23:00", timezone=NEW_YORK)  # 18:00 there
         becomes(night, "2026-02-11 06:00", timezone=LOS_ANGELES)  # 22:00 there
@@ -234,21 +204,12 @@ async def test_a_customer_without_a_zone_has_policys_unless_the_channel_must_not
     channel: str,
     expected: Sequence[Mapping[str, Any]],
     tmp_path: Path,
-    database_url: str,
-    skipping: WorkflowEnvironment,
-    task_queue_prefix: str,
+    on_timeline: OnTimeline,
 ) -> None:
     """E-mail keeps the quiet hours of policy's zone, which is UTC; a text is dropped by night and by day."""
     rules = f"unknown_timezone: {{sms: drop}}\nquiet_hours: [{NIGHT}]\n"
     tests = [someone(0, "2026-02-10 22:00"), someone(1, "2026-02-11 12:00")]
-    async with timeline(
-        project(tmp_path, rules, channel),
-        ["hello"],
-        tests,
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(project(tmp_path, rules, channel), ["hello"], tests) as played:
         await played.play()
         assert expected == [await told(played, p) for p in played.passages]
         rules_told = await played.sojourn.query("select distinct rule from decisions where decision = 'drop'")

@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
@@ -24,7 +23,7 @@ from engine.insight.why import why
 from engine.store.database import transaction
 from tests.harness import POLICY, utc, write_project
 from tests.journeys.passages import Passage
-from tests.journeys.timeline import Timeline, timeline
+from tests.journeys.timeline import OnTimeline, Timeline
 
 ROME, NEW_YORK, KOLKATA, BEIRUT = "Europe/Rome", "America/New_York", "Asia/Kolkata", "Asia/Beirut"
 NOWHERE = ""
@@ -203,19 +202,12 @@ async def asked_why(played: Timeline, passage: Passage) -> tuple[Message, str]:
 
 @pytest.mark.parametrize(("start", "end"), QUIET)
 async def test_quiet_hours_defer_to_their_end_on_the_clock_of_that_night(
-    start: str, end: str, tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
+    start: str, end: str, tmp_path: Path, on_timeline: OnTimeline
 ) -> None:
     """A message that comes due in quiet hours is decided then, deferred to their end and handed over at that very minute; one
     that comes due outside goes at once. On every night, in every zone, and `why` says so."""
     dues = QUIET[start, end]
-    async with timeline(
-        nights(tmp_path, start, end),
-        ["night"],
-        entering(dues),
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(nights(tmp_path, start, end), ["night"], entering(dues)) as played:
         await played.play()
         messages = [(await asked_why(played, p))[0] for p in played.passages]
     told = []
@@ -238,18 +230,11 @@ async def test_quiet_hours_defer_to_their_end_on_the_clock_of_that_night(
     ],
 )
 async def test_while_it_waits_the_ledger_and_why_say_until_when(
-    due: Due, words: str, tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
+    due: Due, words: str, tmp_path: Path, on_timeline: OnTimeline
 ) -> None:
     """A minute before the quiet hours end the message is deferred until exactly then, in the customer's own words for it."""
     end = utc(due.until or "")
-    async with timeline(
-        nights(tmp_path, "21:00", "08:00"),
-        ["night"],
-        entering([due]),
-        database_url=database_url,
-        environment=skipping,
-        prefix=task_queue_prefix,
-    ) as played:
+    async with on_timeline(nights(tmp_path, "21:00", "08:00"), ["night"], entering([due])) as played:
         await played.play(end - timedelta(minutes=1))
         (row,) = await played.sojourn.messages()
         assert ("deferred", "quiet_hours", end, []) == (row.status, row.reason, row.until, played.sojourn.email.seen)
@@ -267,16 +252,14 @@ async def test_while_it_waits_the_ledger_and_why_say_until_when(
 
 
 async def test_a_wait_until_a_time_of_day_ends_when_the_clock_there_first_shows_it(
-    tmp_path: Path, database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
+    tmp_path: Path, on_timeline: OnTimeline
 ) -> None:
     """A time that is skipped means the first moment after the gap, one that comes twice the first of the two and not both; a day
     that is waited out keeps the time of day. What follows is handed over at that very minute."""
     journeys = {f"journeys/{e}.yaml": TWICE.replace("EVENT", e).replace("WAIT", wait) for e, wait in WAITS.items()}
     compiled = load_project(write_project(tmp_path, journeys), {"email"})
     tests = [someone(i, zone, event, at) for i, (event, zone, at, _, _) in enumerate(UNTIL)]
-    async with timeline(
-        compiled, list(WAITS), tests, database_url=database_url, environment=skipping, prefix=task_queue_prefix
-    ) as played:
+    async with on_timeline(compiled, list(WAITS), tests) as played:
         await played.play()
         sent = [m for m in await played.sojourn.messages() if m.status == "sent"]
         told = []

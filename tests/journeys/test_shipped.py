@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
 from engine.core.plan import Send, plan_to_json
 from tests.journeys.expectations import compared
-from tests.journeys.timeline import timeline
+from tests.journeys.timeline import OnTimeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,17 +56,13 @@ def _looks_beyond(journey: str) -> bool:
 @pytest.mark.parametrize("name", rounds())
 async def test_a_journey_does_what_its_tests_say(
     name: str,
-    database_url: str,
-    skipping: WorkflowEnvironment,
-    task_queue_prefix: str,
+    on_timeline: OnTimeline,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On real servers, messages, tasks and exits come as listed, in order, to the minute, and nothing comes beside them."""
     monkeypatch.setenv("SOJOURN_SECRET_CRM_TOKEN", "token")
     journeys, tests = rounds()[name]
-    async with timeline(
-        shipped(), journeys, tests, database_url=database_url, environment=skipping, prefix=task_queue_prefix
-    ) as played:
+    async with on_timeline(shipped(), journeys, tests) as played:
         await played.play()
         told = {p.test.test: compared(p.test.expect, await played.lines(p), p.zone) for p in played.passages}
     assert len(tests) == len(told)

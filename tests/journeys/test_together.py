@@ -8,11 +8,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
 from engine.authoring.shape_tests import Test as Written
 from tests.journeys.test_shipped import shipped, written
-from tests.journeys.timeline import timeline
+from tests.journeys.timeline import OnTimeline
 
 COUNTED = ("lifecycle", "triggered", "promotional")
 WEEK = timedelta(days=7)
@@ -30,16 +29,12 @@ IN_RECOVERY = (
 PARKED = "select journey, step, reason from enrollments where status = 'parked'"
 
 
-async def test_no_combination_of_journeys_breaks_a_rule(
-    database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_combination_of_journeys_breaks_a_rule(on_timeline: OnTimeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every journey open to every test's customer: never two counted messages on one local day, never more than three in any
     seven days, none at night, none of them while the customer is in service recovery; and nobody gets stuck."""
     monkeypatch.setenv("SOJOURN_SECRET_CRM_TOKEN", "token")
     tests = [test for _, test in written()]
-    async with timeline(
-        shipped(), sorted(shipped().plans), tests, database_url=database_url, environment=skipping, prefix=task_queue_prefix
-    ) as played:
+    async with on_timeline(shipped(), sorted(shipped().plans), tests) as played:
         await played.play()
         sent = await played.sojourn.query(SENT)
         in_recovery = await played.sojourn.query(IN_RECOVERY, tiers=list(COUNTED))
@@ -52,9 +47,7 @@ async def test_no_combination_of_journeys_breaks_a_rule(
     assert [] == parked
 
 
-async def test_the_friends_first_job_pays_the_one_who_referred(
-    database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str
-) -> None:
+async def test_the_friends_first_job_pays_the_one_who_referred(on_timeline: OnTimeline) -> None:
     """A completed first job emits an event to another customer, who is enrolled, credited and thanked."""
     job = {"event": "job_completed", "job_id": "J1", "service": "boiler check", "first_job": "true", "referred_by": "customer-1"}
     both = {"journeys": ["job_followup", "referral_reward"], "until": "2026-05-04 18:00"}
@@ -65,9 +58,7 @@ async def test_the_friends_first_job_pays_the_one_who_referred(
         **both,
     }
     tests = [Written.model_validate(friend), Written.model_validate(referrer)]
-    async with timeline(
-        shipped(), tests[0].journeys, tests, database_url=database_url, environment=skipping, prefix=task_queue_prefix
-    ) as played:
+    async with on_timeline(shipped(), tests[0].journeys, tests) as played:
         await played.play()
         lines = [await played.lines(p) for p in played.passages]
         credit = await played.sojourn.query("select attributes -> 'referral_credit' as credit from customers order by id")

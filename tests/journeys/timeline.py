@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +138,10 @@ class Timeline:
             ") m on true where e.status = 'live'"
         )
         return [(r.customer_id, r.wake.astimezone(UTC)) for r in found if r.wake is not None]
+
+
+OnTimeline = Callable[[Compiled, Sequence[str], Sequence[Test]], AbstractAsyncContextManager[Timeline]]
+"""`timeline` on a database and a server that are there already."""
 
 
 @asynccontextmanager
