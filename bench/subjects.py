@@ -64,7 +64,7 @@ RESETS = 120
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """`folder`: fresh, for the stacks' data. `workers`: processes in the runs for throughput."""
+    """`folder`: fresh, for the stacks' data. `workers`: processes for the bulk lane in the runs for throughput."""
 
     folder: Path
     sizes: Sizes = FULL
@@ -145,7 +145,7 @@ class Bench:
         return {"latency.p50_ms": percentile(told["ms"], 50), "latency.p99_ms": percentile(told["ms"], 99)}
 
     def memory(self) -> Figures:
-        """What one worker process holds while people wait, and how that grows."""
+        """What the workers, one for each lane, hold while people wait, and how that grows."""
         few, many = self.sizes.few, self.sizes.many
         with stack(self.folder / "memory", webhook=False, workers=1) as s:
             s.load("enter", first=0, last=few)
