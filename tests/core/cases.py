@@ -130,13 +130,17 @@ caps = st.builds(
 )
 _hours = st.tuples(st.sampled_from(["21:00", "11:00"]), st.sampled_from(["08:00", "13:00"]))
 _calendar = st.sampled_from(list(CALENDARS))
-quiet_hours = st.builds(
-    lambda written, channels, tiers: QuietHours(
-        *written[0], channels, tiers, calendar=written[1], days_off=CALENDARS.get(written[1], ())
-    ),
-    st.one_of(st.tuples(_hours, st.just("")), st.tuples(st.just(("", "")), _calendar), st.tuples(_hours, _calendar)),
-    st.one_of(st.just(()), _some(CHANNELS)),
-    st.one_of(st.just(()), _some(BELOW)),
+
+
+def _quiet(hours: tuple[str, str], calendar: str, channels: tuple[str, ...], tiers: tuple[str, ...]) -> QuietHours:
+    return QuietHours(*hours, channels, tiers, calendar=calendar, days_off=CALENDARS.get(calendar, ()))
+
+
+_channels, _tiers = st.one_of(st.just(()), _some(CHANNELS)), st.one_of(st.just(()), _some(BELOW))
+quiet_hours = st.one_of(
+    st.builds(_quiet, _hours, st.just(""), _channels, _tiers),
+    st.builds(_quiet, st.just(("", "")), _calendar, _channels, _tiers),
+    st.builds(_quiet, _hours, _calendar, _channels, _tiers),
 )
 policies = st.builds(
     lambda caps, quiet, consent, unknown, holdout: replace(
