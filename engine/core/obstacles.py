@@ -12,7 +12,7 @@ from datetime import datetime
 
 from engine.core.facts import ConsentFact, Facts, Message
 from engine.core.governance import decide
-from engine.core.policy import Policy
+from engine.core.policy import Policy, QuietHours
 
 Asked = tuple[Policy, Facts, Message]
 Lift = Callable[[Policy, Facts, Message], Asked]
@@ -128,10 +128,11 @@ def _of_hours(policy: Policy, message: Message, rule: str) -> Iterator[Obstacle]
         guess = rule == UNKNOWN_ZONE
         said = f"were {message.channel} allowed to guess the time zone" if guess else "with a time zone that exists"
         yield Obstacle("quiet_hours", rule, said, _guessed_zone if guess else _other_zone)
-    for start, end, calendar in dict.fromkeys((q.start, q.end, q.calendar) for q in policy.quiet_hours):
-        name = f"{start}-{end}" if start else calendar
-        rule, said = (f"quiet_hours {name}", "quiet hours") if start else (f"days_off {name}", "days off of")
-        yield Obstacle("quiet_hours", rule, f"without the {said} {name}", _hours(start, end, calendar))
+    for times in dict.fromkeys((q.start, q.end) for q in policy.quiet_hours if q.start):
+        name = "-".join(times)
+        yield Obstacle("quiet_hours", f"quiet_hours {name}", f"without the quiet hours {name}", _hours(*times))
+    for name in dict.fromkeys(q.calendar for q in policy.quiet_hours if q.calendar):
+        yield Obstacle("quiet_hours", f"days_off {name}", f"without the days off of {name}", _days_off(name))
     if message.window is not None:
         name = f"{message.window.start}-{message.window.end}"
         without = f"without the step's window {name}"
@@ -177,9 +178,19 @@ def _hold(name: str) -> Lift:
     return lift
 
 
-def _hours(*named: str) -> Lift:
+def _hours(start: str, end: str) -> Lift:
+    return _unquiet(lambda q: replace(q, start="", end="") if (q.start, q.end) == (start, end) else q)
+
+
+def _days_off(calendar: str) -> Lift:
+    return _unquiet(lambda q: replace(q, calendar="", days_off=()) if q.calendar == calendar else q)
+
+
+def _unquiet(change: Callable[[QuietHours], QuietHours]) -> Lift:
+    """`change` each rule of quiet hours; one that has neither hours nor days off any more concerns nothing."""
+
     def lift(policy: Policy, facts: Facts, message: Message) -> Asked:
-        rules = [replace(q, tiers=NO_TIER) if (q.start, q.end, q.calendar) == named else q for q in policy.quiet_hours]
+        rules = [q if q.start or q.calendar else replace(q, tiers=NO_TIER) for q in map(change, policy.quiet_hours)]
         return replace(policy, quiet_hours=tuple(rules)), _anew(facts), message
 
     return lift

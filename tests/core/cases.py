@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from engine.core.clock import Duration
 from engine.core.facts import ConsentFact, Facts, HoldFact, Message, PlannedFact, SlotFact
 from engine.core.plan import Window
-from engine.core.policy import Cap, ConsentRule, Holdout, Policy, QuietHours
+from engine.core.policy import Cap, ConsentRule, DayOff, Holdout, Policy, QuietHours
 from engine.core.queue import moments
 from tests.core.governing import BELOW, NOON, POLICY, SOFT
+from tests.core.governing import facts as welcome
 
 CHANNELS, TOPICS, JOURNEYS = ("email", "sms"), ("offers", "news"), ("care", "cart", "vip")
 TIERS = ("transactional", "service", *BELOW)
 HOLDS = ("complaint", "recovery")
+CALENDARS = {
+    "holidays/bg.yaml": (DayOff("03-03", "03-03", "Liberation Day"), DayOff("12-25", "12-26", "Christmas")),
+    "holidays/company.yaml": (DayOff("2026-03-03", "2026-03-04"),),
+}
+"""Days off by file. The day of `NOON` is off in both."""
 
 
 def _one_or_none(values: Any) -> Any:
@@ -122,15 +128,26 @@ caps = st.builds(
     st.sampled_from([BELOW, ("promotional",), ()]),
     _some(CHANNELS),
 )
-quiet_hours = st.builds(
-    QuietHours, st.sampled_from(["21:00", "11:00"]), st.sampled_from(["08:00", "13:00"]), _some(CHANNELS), _some(BELOW)
+_hours = st.tuples(st.sampled_from(["21:00", "11:00"]), st.sampled_from(["08:00", "13:00"]))
+_calendar = st.sampled_from(list(CALENDARS))
+
+
+def _quiet(hours: tuple[str, str], calendar: str, channels: tuple[str, ...], tiers: tuple[str, ...]) -> QuietHours:
+    return QuietHours(*hours, channels, tiers, calendar=calendar, days_off=CALENDARS.get(calendar, ()))
+
+
+_channels, _tiers = st.one_of(st.just(()), _some(CHANNELS)), st.one_of(st.just(()), _some(BELOW))
+quiet_hours = st.one_of(
+    st.builds(_quiet, _hours, st.just(""), _channels, _tiers),
+    st.builds(_quiet, st.just(("", "")), _calendar, _channels, _tiers),
+    st.builds(_quiet, _hours, _calendar, _channels, _tiers),
 )
 policies = st.builds(
     lambda caps, quiet, consent, unknown, holdout: replace(
         POLICY, caps=caps, quiet_hours=quiet, consent=consent, unknown_timezone=unknown, holdout=holdout
     ),
     st.lists(caps, max_size=3, unique_by=lambda c: c.name).map(tuple),
-    st.lists(quiet_hours, max_size=2).map(tuple),
+    st.lists(quiet_hours, max_size=3).map(tuple),
     st.sampled_from([(), (ConsentRule("email", "granted"),), (ConsentRule("email", soft=SOFT), ConsentRule("sms", "granted"))]),
     st.sampled_from([None, {}, {"sms": "drop"}]),
     st.sampled_from([None, Holdout("global", 0.1, ("promotional",))]),
@@ -139,8 +156,12 @@ policies = st.builds(
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Policy, Facts, Message, datetime]:
-    """What `decide` takes, now and then with the customer's queue worked out, as deliveries have it."""
+    """What `decide` takes, now and then with the customer's queue worked out, as deliveries have it. Nothing but hours, caps and
+    holds stands in the way of half of them."""
     policy, known, message, now = draw(policies), draw(facts), draw(messages), draw(near(before=720, after=720))
+    if draw(st.booleans()):
+        known = welcome(holds=known.holds, slots=known.slots, planned=known.planned, quiet=known.quiet)
+        message = replace(message, expires_at=None)
     if known.planned and draw(st.booleans()):
         known = replace(known, queue={p.enrollment: at for p, at in moments(policy, known, known.planned, now)})
     return policy, known, message, now

@@ -12,7 +12,7 @@ from engine.core.facts import ConsentFact, Facts, HoldFact, Message, PlannedFact
 from engine.core.governance import decide
 from engine.core.obstacles import Obstacles, in_the_way
 from engine.core.policy import Holdout, Policy, QuietHours
-from tests.core.cases import cases
+from tests.core.cases import CALENDARS, cases
 from tests.core.governing import DAILY, NIGHT, NOON, WEEKLY, facts, message, policy, rome
 
 Case = tuple[Policy, Facts, Message, datetime]
@@ -27,25 +27,34 @@ def named(found: Obstacles) -> tuple[list[str], list[str]]:
     return [o.rule for o in found.alone], [o.rule for o in found.together]
 
 
+def left(asked: Policy, known: Facts, rules: list[QuietHours]) -> tuple[Policy, Facts]:
+    """With `rules` for its quiet hours, of which those that say nothing any more are gone, and the flags of the others."""
+    kept = [i for i, q in enumerate(rules) if q.start or q.calendar]
+    flags = tuple(i >= len(known.quiet) or known.quiet[i] for i in kept)
+    return replace(asked, quiet_hours=tuple(rules[i] for i in kept)), replace(known, quiet=flags)
+
+
 def removals(asked: Policy, known: Facts) -> dict[tuple[str, str], tuple[Policy, Facts]]:
-    """Every rule of policy taken out of it, as somebody would who edits policy.yaml: (gate, rule) → policy and facts then.
+    """Every rule of policy taken out of it, as somebody would who edits policy.yaml: (gate, rule) → policy and facts then. Hours
+    and days off that stand in one rule go one without the other.
 
     Facts keep one flag to a quiet hour; without the hold's rule the hold is not there."""
     fresh = replace(known, queue=None)
     found = {}
     for cap in asked.caps:
         found["cap", cap.name] = replace(asked, caps=tuple(c for c in asked.caps if c.name != cap.name)), fresh
-    for times in {(q.start, q.end) for q in asked.quiet_hours}:
-        kept = [i for i, q in enumerate(asked.quiet_hours) if (q.start, q.end) != times]
-        flags = tuple(i >= len(known.quiet) or known.quiet[i] for i in kept)
-        rules = replace(asked, quiet_hours=tuple(asked.quiet_hours[i] for i in kept))
-        found["quiet_hours", f"quiet_hours {'-'.join(times)}"] = rules, replace(fresh, quiet=flags)
+    for times in {(q.start, q.end) for q in asked.quiet_hours if q.start}:
+        rules = [replace(q, start="", end="") if (q.start, q.end) == times else q for q in asked.quiet_hours]
+        found["quiet_hours", f"quiet_hours {'-'.join(times)}"] = left(asked, fresh, rules)
+    for calendar in {q.calendar for q in asked.quiet_hours if q.calendar}:
+        rules = [replace(q, calendar="", days_off=()) if q.calendar == calendar else q for q in asked.quiet_hours]
+        found["quiet_hours", f"days_off {calendar}"] = left(asked, fresh, rules)
     for name in {h.name for h in known.holds}:
         found["hold", name] = asked, replace(fresh, holds=tuple(h for h in known.holds if h.name != name))
     return found
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(cases())
 def test_exactly_the_rules_whose_removal_lets_it_pass_are_named(case: Case) -> None:
     """Each rule that is named: without it policy allows. Each that isn't: without it policy doesn't."""
@@ -55,7 +64,7 @@ def test_exactly_the_rules_whose_removal_lets_it_pass_are_named(case: Case) -> N
         assert set() == found
         return
     enough = {rule for rule, (p, f) in removals(asked, known).items() if decide(p, f, about, now).decision == "allow"}
-    assert enough == {rule for rule in found if rule[0] in ("cap", "hold") or rule[1].startswith("quiet_hours ")}
+    assert enough == {rule for rule in found if rule[0] in ("cap", "hold") or rule[1].startswith(("quiet_hours ", "days_off "))}
 
 
 @settings(max_examples=150)
@@ -137,6 +146,35 @@ def test_where_two_stand_in_the_way_neither_alone_would_have_let_it(
 ) -> None:
     """Of two gates, or of two rules of one gate, of which the verdict names one."""
     assert ([], expected) == named(in_the_way(rules, known, message(), at))
+
+
+BG, COMPANY = (QuietHours("", "", calendar=name, days_off=days) for name, days in CALENDARS.items())
+
+
+@pytest.mark.parametrize(
+    ("rules", "at", "alone", "together"),
+    [
+        ((BG,), "2026-03-03 12:00", ["days_off holidays/bg.yaml"], []),
+        ((BG, COMPANY), "2026-03-03 12:00", [], ["days_off holidays/bg.yaml", "days_off holidays/company.yaml"]),
+        ((BG, COMPANY), "2026-03-04 12:00", ["days_off holidays/company.yaml"], []),
+        ((NIGHT, BG), "2026-03-03 22:00", [], ["quiet_hours 21:00-08:00", "days_off holidays/bg.yaml"]),
+        ((replace(BG, start="21:00", end="08:00"),), "2026-03-03 12:00", ["days_off holidays/bg.yaml"], []),
+        ((replace(BG, start="21:00", end="08:00"),), "2026-03-04 22:00", ["quiet_hours 21:00-08:00"], []),
+        (
+            (replace(BG, start="21:00", end="08:00"), replace(COMPANY, start="21:00", end="08:00")),
+            "2026-03-04 12:00",
+            ["days_off holidays/company.yaml"],
+            [],
+        ),
+    ],
+)
+def test_days_off_go_calendar_by_calendar(rules: tuple[QuietHours, ...], at: str, alone: list[str], together: list[str]) -> None:
+    """Each is named by its file, and lifting it leaves another's day off, and hours of its own rule, as they are."""
+    found = in_the_way(policy(quiet_hours=rules), facts(), message(planned_at=rome(at)), rome(at))
+    assert found is not None
+    assert (alone, together) == named(found)
+    said = {f"without the {o.rule.replace('quiet_hours', 'quiet hours').replace('days_off', 'days off of')}" for o in found.alone}
+    assert said == {o.without for o in found.alone}
 
 
 def test_a_cap_without_which_others_would_have_gone_first_is_not_enough() -> None:

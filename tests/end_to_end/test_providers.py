@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.core.enrollment import Command
 from engine.delivery.channel import Outgoing, Receipt, Result
+from engine.store.database import transaction
 from engine.temporal import workflow
 from tests.harness import HELLO, POLICY, TRACKING, Sink, running, write_project
 
@@ -150,6 +152,36 @@ async def test_a_permanent_refusal_releases_the_slot_and_goes_on(
         assert ["422 no"] == [r.words for r in await sojourn.query("select words from messages")]
         assert [("one", "ended", "completed")] == await sojourn.ends()
         assert [] == list(await sojourn.query("select 1 from suppressions"))
+
+
+@pytest.mark.parametrize(
+    ("suppress", "fallback", "kind"),
+    [("hard_bounce", "    fallback: [sms]\n", "fallback"), ("", "    fallback: [sms]\n", "next"), ("hard_bounce", "", "next")],
+    ids=["a bounce", "a refusal", "a bounce without another channel"],
+)
+async def test_a_refusal_leads_the_same_way_when_a_worker_died_before_it_could_tell(
+    suppress: str, fallback: str, kind: str, tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """The ledger knows the answer, Temporal doesn't, and asks again: also then an address that is refused for good leads to the
+    next channel, and a message that is refused goes nowhere else. Nothing is handed over twice."""
+    folder = write_project(tmp_path, {**CAPPED, "journeys/one.yaml": ONE + fallback})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        await sojourn.pause()
+        ada = await sojourn.identify("ada", phone="+390001")
+        sojourn.email.answer = lambda m: Receipt(Result.REFUSED, suppress=suppress)
+        (member,) = (await sojourn.track("ada", "signed_up")).enrollments
+        (row,) = await sojourn.query("select plan, entered_at from enrollments")
+        async with transaction(sojourn.worker.core.database) as c:
+            plan = await sojourn.worker.core.deployments.plan(c, row.plan)
+        delivery = sojourn.worker.workers.activities.delivery
+        command = Command("deliver", 0, 0, 0, row.entered_at, channel="email")
+        answers = [await delivery.deliver("email", plan, [(member, command)]) for _ in range(2)]
+        assert [kind, kind] == [outcome.kind for answer in answers for _, outcome in answer]
+        sojourn.resume()
+        await sojourn.settled()
+        assert (1, int(kind == "fallback")) == (len(sojourn.email.to(ada)), len(sojourn.sms.to(ada)))
+        (refused,) = [m for m in await sojourn.messages() if m.channel == "email"]
+        assert ("refused", suppress or "refused", None) == (refused.status, refused.reason, refused.slot_at)
 
 
 async def test_an_adapter_that_raises_parks_its_message_and_no_other(
