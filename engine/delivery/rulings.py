@@ -32,10 +32,11 @@ def earlier_try(clock: LogicalClock, draft: Draft, row: Any, channel: Channel, m
         return None
     written: list[Row] = []
     draft.tries = row.tries
+    handed_over_at = row.sent_at or row.slot_at or row.decided_at  # one that was refused gave its slot back
     if row.status == "refused" and row.reason != "refused" and draft.has_fallback():  # the address was, for good
-        draft.done("fallback", at=row.sent_at or row.slot_at)
+        draft.done("fallback", at=handed_over_at)
     elif row.status in ("sent", "unknown", "refused"):
-        draft.done("next", at=row.sent_at or row.slot_at)
+        draft.done("next", at=handed_over_at)
         draft.was_sent = row.status != "refused"
     elif row.status == "dropped" and row.until is not None and draft.op.on_defer == "exit":
         draft.done("exit", reason="deferred")

@@ -23,7 +23,7 @@ async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
     """What the ledger knows under these keys; `leased`: somebody's handover lease is running (`owner`)."""
     found = await fetch(
         c,
-        "select key, status, reason, tries, slot_at, sent_at, until, planned_at, words, policy, consent_version, "
+        "select key, status, reason, tries, slot_at, sent_at, decided_at, until, planned_at, words, policy, consent_version, "
         "lease_owner as owner, coalesce(lease_until > clock_timestamp(), false) as leased, "
         "greatest(extract(epoch from lease_until - clock_timestamp()), 0) as lease_left "
         "from messages where key = any(cast(:keys as text[]))",

@@ -177,6 +177,7 @@ async def test_a_refusal_leads_the_same_way_when_a_worker_died_before_it_could_t
         command = Command("deliver", 0, 0, 0, row.entered_at, channel="email")
         answers = [await delivery.deliver("email", plan, [(member, command)]) for _ in range(2)]
         assert [kind, kind] == [outcome.kind for answer in answers for _, outcome in answer]
+        assert answers[0] == answers[1], "at the same moment: what follows counts from it"
         sojourn.resume()
         await sojourn.settled()
         assert (1, int(kind == "fallback")) == (len(sojourn.email.to(ada)), len(sojourn.sms.to(ada)))
