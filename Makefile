@@ -21,7 +21,7 @@ up: $(READY)
 	@$(BIN)/sojourn up
 
 test: $(READY)
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder # else the longest files, which have few tests, come last
 
 check: lint test
 
