@@ -166,6 +166,7 @@ def test_an_uncertain_wait_lasts_until_the_message_expires() -> None:
     last = decide(rules, known, own, rome("2026-03-03 20:00"))
     assert ("drop", "expired", "daily") == (last.decision, last.reason, last.rule)
     assert "daily: 1 of 1 used on 3 March (Europe/Rome)" in last.detail
+    assert GATES == tuple(g.gate for g in last.gates)
 
 
 @pytest.mark.parametrize(
@@ -202,13 +203,45 @@ def test_a_message_that_expired_in_a_hold_names_the_hold(closed: datetime | None
     own = message(expires_at=NOON + DAY)
     verdict = decide(policy(), facts(holds=(hold,)), own, NOON + DAY if closed is None else closed)
     assert ("drop", "hold", "complaint") == (verdict.decision, verdict.reason, verdict.rule)
+    assert "Not worth sending after 4 March 2026 at 12:00 (Europe/Rome); complaint held it back." == verdict.detail
+    assert GATES == tuple(g.gate for g in verdict.gates)
 
 
-def test_a_hold_that_opened_after_the_end_is_not_its_cause() -> None:
-    """A message that had expired before the complaint came is dropped as expired."""
-    hold = HoldFact("complaint", BELOW, NOON + 2 * HOUR, NOON + 9 * DAY)
+@pytest.mark.parametrize(
+    ("longest", "other"),
+    [
+        ((9, None), (8, None)),
+        ((2, None), (9, 8)),
+        ((6, 5), (9, 4)),
+        ((4, 8), (9, 5)),
+    ],
+)
+def test_of_several_holds_the_one_that_held_longest_is_named(
+    longest: tuple[int, int | None], other: tuple[int, int | None]
+) -> None:
+    """An open one holds longer than any that was closed; of open ones the later end counts, of closed ones the later close."""
+    holds = [
+        HoldFact(name, BELOW, NOON - DAY, NOON + until * DAY, closed and NOON + closed * HOUR)
+        for name, (until, closed) in (("complaint", longest), ("refund", other))
+    ]
+    own = message(expires_at=NOON + HOUR)
+    for known in (holds, holds[::-1]):
+        verdict = decide(policy(), facts(holds=tuple(known)), own, NOON + DAY)
+        assert ("hold", "complaint") == (verdict.reason, verdict.rule)
+
+
+@pytest.mark.parametrize("opened", [HOUR, 2 * HOUR])
+def test_a_hold_that_opened_after_the_end_is_not_its_cause(opened: timedelta) -> None:
+    """A message that had expired before the complaint came, or as it came, is dropped as expired."""
+    hold = HoldFact("complaint", BELOW, NOON + opened, NOON + 9 * DAY)
     verdict = decide(policy(), facts(holds=(hold,)), message(expires_at=NOON + HOUR), NOON + 3 * HOUR)
     assert ("drop", "expired") == (verdict.decision, verdict.reason)
+
+
+def test_a_message_that_nothing_held_just_expired() -> None:
+    """Its verdict says when, and names nothing else."""
+    verdict = decide(policy(), facts(), message(expires_at=NOON + HOUR), NOON + HOUR)
+    assert "Not worth sending after 3 March 2026 at 13:00 (Europe/Rome)." == verdict.detail
 
 
 def test_a_release_whose_time_of_day_comes_too_late_drops_at_once() -> None:
