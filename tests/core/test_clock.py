@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time as systime
 import zoneinfo
 from datetime import UTC, datetime, time, timedelta
 
@@ -92,6 +93,7 @@ def test_a_duration_written_is_read_back(sign: int, months: int, days: int, seco
         (Duration(days=7), "7d"),
         (Duration(months=13), "1 year 1 month"),
         (Duration(seconds=5400), "1h 30m"),
+        (Duration(25, 3, 14_706), "2 years 1 month 3d 4h 5m 6s"),
         (Duration(), "0s"),
         (Duration(days=-5), "-5d"),
     ],
@@ -236,7 +238,13 @@ def test_the_month_after_the_last_is_refused() -> None:
 @pytest.mark.parametrize("duration", [Duration(days=1), Duration(seconds=1)])
 def test_a_sum_goes_out_in_utc(duration: Duration) -> None:
     """Whatever zone the moment came in."""
-    assert UTC == clock.add(datetime(2026, 3, 3, 12, tzinfo=ROME), duration, ROME).tzinfo
+    assert clock.add(datetime(2026, 3, 3, 12, tzinfo=ROME), duration, ROME).tzinfo is UTC
+
+
+def test_a_local_time_keeps_its_parts_of_a_second() -> None:
+    """Only the end of a gap falls on a whole second."""
+    noon = datetime.fromisoformat("2026-03-03 12:00:00.250")
+    assert datetime(2026, 3, 3, 11, 0, 0, 250_000, tzinfo=UTC) == clock.resolve_local(noon, ROME)
 
 
 def test_a_naive_moment_is_refused() -> None:
@@ -275,6 +283,28 @@ def test_an_unknown_day_is_refused() -> None:
     """Days are named mon to sun; the error names the one that isn't."""
     with pytest.raises(ValueError, match="'monday' is not a day"):
         clock.next_time_of_day(datetime(2026, 3, 3, tzinfo=UTC), "09:00", ROME, ("monday",))
+
+
+def test_no_day_named_is_every_day() -> None:
+    """Monday is 0, Sunday 6."""
+    assert ({0, 1, 2, 3, 4, 5, 6}, {0, 6}) == (clock.weekdays(()), clock.weekdays(("mon", "sun")))
+
+
+@pytest.mark.parametrize("system", ["AHEAD-14", "BEHIND+12"])
+def test_the_zone_of_the_machine_changes_nothing(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half past eleven at night on Midway and half past midnight on Kiritimati, where the machine's date is another."""
+    found = []
+    for setting in ("UTC", system):
+        monkeypatch.setenv("TZ", setting)
+        systime.tzset()
+        for name, moment in (("Pacific/Midway", "2026-03-04 10:30+00:00"), ("Pacific/Kiritimati", "2026-03-03 10:30+00:00")):
+            zone, now = clock.zone(name), datetime.fromisoformat(moment)
+            times = (clock.next_time_of_day(now, at, zone) for at in ("23:45", "00:15"))
+            windows = (clock.next_open(now, start, end, (), zone) for start, end in (("23:45", "23:40"), ("00:45", "00:40")))
+            found.append((*times, *windows, clock.local_day(now, zone), clock.add(now, Duration(days=1), zone)))
+    monkeypatch.undo()
+    systime.tzset()
+    assert found[:2] == found[2:]
 
 
 def test_forty_zones_exist() -> None:
