@@ -4,7 +4,7 @@
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help demo up test check lint nightly bench clean
+.PHONY: help demo up test check lint nightly mutants bench clean
 
 help:
 	@echo "make demo     journeys on real customers, on real servers, with real e-mail to a local mailbox"
@@ -12,6 +12,7 @@ help:
 	@echo "make test     the tests"
 	@echo "make check    format, lint, types, the floors, the tests"
 	@echo "make nightly  the tests that take minutes"
+	@echo "make mutants  which small changes of the clock and the gates no test notices"
 	@echo "make bench    the numbers"
 
 demo: $(READY)
@@ -33,6 +34,9 @@ lint: $(READY)
 
 nightly: $(READY)
 	@$(BIN)/pytest -m nightly
+
+mutants: $(READY)
+	@$(BIN)/python -m tests.core.mutating
 
 bench: $(READY)
 	@$(BIN)/python -m bench

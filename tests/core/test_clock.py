@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time as systime
 import zoneinfo
 from datetime import UTC, datetime, time, timedelta
 
@@ -52,6 +53,33 @@ def test_a_duration_that_isnt_one_is_refused(text: str) -> None:
     assert repr(text) in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("3 fortnights", "'fortnights' is no unit of time; write for example 30s"),
+        ("1.5h", "it isn't whole numbers with units; write for example 30s"),
+        ("", "it is empty; write for example 30s"),
+    ],
+)
+def test_a_refused_duration_says_what_is_wrong(text: str, wrong: str) -> None:
+    """A word that is no unit, numbers that aren't whole, nothing at all: each is named, with what to write."""
+    with pytest.raises(ValueError, match="is not a duration") as refused:
+        clock.parse_duration(text)
+    assert str(refused.value).startswith(f"{text!r} is not a duration: {wrong}")
+
+
+@pytest.mark.parametrize(("number", "unit"), [(12_000, "months"), (366_000, "d"), (366_000 * 86_400, "s")])
+def test_a_duration_of_a_thousand_years_is_the_longest(number: int, unit: str) -> None:
+    """Each part alone may be as long as that, and no longer."""
+    assert number in vars_of(clock.parse_duration(f"{number}{unit}"))
+    with pytest.raises(ValueError, match="longer than a thousand years"):
+        clock.parse_duration(f"{number + 1}{unit}")
+
+
+def vars_of(duration: Duration) -> tuple[int, int, int]:
+    return duration.months, duration.days, duration.seconds
+
+
 @given(st.sampled_from([1, -1]), st.integers(0, 12_000), st.integers(0, 366_000), st.integers(0, 10**9))
 def test_a_duration_written_is_read_back(sign: int, months: int, days: int, seconds: int) -> None:
     """`parse_duration` undoes `format_duration`."""
@@ -65,6 +93,7 @@ def test_a_duration_written_is_read_back(sign: int, months: int, days: int, seco
         (Duration(days=7), "7d"),
         (Duration(months=13), "1 year 1 month"),
         (Duration(seconds=5400), "1h 30m"),
+        (Duration(25, 3, 14_706), "2 years 1 month 3d 4h 5m 6s"),
         (Duration(), "0s"),
         (Duration(days=-5), "-5d"),
     ],
@@ -91,6 +120,18 @@ def test_a_zone_that_isnt_one_is_refused(name: str) -> None:
     """Whatever goes wrong on the way to a zone is one ValueError."""
     with pytest.raises(ValueError, match="is not a time zone"):
         clock.zone(name)
+
+
+def test_a_refused_zone_is_quoted_as_far_as_a_line_holds() -> None:
+    """Eighty characters of the name, and what a name looks like."""
+    with pytest.raises(ValueError, match="is not a time zone") as refused:
+        clock.zone("x" * 400)
+    assert f"{'x' * 80!r} is not a time zone; write an IANA name such as Europe/Rome" == str(refused.value)
+
+
+def test_whether_there_is_a_zone() -> None:
+    """The answer for what a customer's profile says, where a zone that doesn't exist is nobody's mistake."""
+    assert (True, False) == (clock.is_zone("Europe/Rome"), clock.is_zone("Mars/Base"))
 
 
 def test_a_time_of_day_is_read() -> None:
@@ -127,6 +168,12 @@ def test_a_local_time_becomes_a_moment(zone: str, naive: str, expected: str) -> 
     assert datetime.fromisoformat(expected).replace(tzinfo=UTC) == moment
 
 
+def test_a_time_that_comes_twice_is_the_first_whichever_of_them_it_was_read_from() -> None:
+    """Python's mark of the second time round changes nothing."""
+    again = datetime.fromisoformat("2026-10-25 02:30").replace(fold=1)
+    assert datetime(2026, 10, 25, 0, 30, tzinfo=UTC) == clock.resolve_local(again, ROME)
+
+
 @given(near_a_change())
 @settings(max_examples=300, deadline=None)
 def test_a_local_time_is_the_first_moment_that_shows_it_or_later(at: tuple[str, datetime]) -> None:
@@ -140,6 +187,7 @@ def test_a_local_time_is_the_first_moment_that_shows_it_or_later(at: tuple[str, 
     ("start", "duration", "expected"),
     [
         ("2026-01-31 10:00", Duration(months=1), "2026-02-28 10:00"),
+        ("2026-01-31 10:00", Duration(months=3), "2026-04-30 10:00"),
         ("2024-01-31 10:00", Duration(months=1), "2024-02-29 10:00"),
         ("2024-02-29 10:00", Duration(months=12), "2025-02-28 10:00"),
         ("2026-03-31 10:00", Duration(months=-1), "2026-02-28 10:00"),
@@ -172,6 +220,31 @@ def test_a_sum_beyond_the_calendar_is_refused(duration: Duration) -> None:
     """Years before 1 and after 9999 are a ValueError, not an OverflowError."""
     with pytest.raises(ValueError, match="plus"):
         clock.add(datetime(2026, 3, 31, tzinfo=UTC), duration, ROME)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_missing_day_becomes_the_last_in_the_first_and_the_last_year_too(year: int) -> None:
+    """At the calendar's ends months are what they are between them."""
+    january = datetime(year, 1, 31, tzinfo=UTC)
+    assert datetime(year, 2, 28, tzinfo=UTC) == clock.add(january, Duration(months=1), clock.zone("UTC"))
+
+
+def test_the_month_after_the_last_is_refused() -> None:
+    """Also from its last day, which the next month may lack."""
+    with pytest.raises(ValueError, match="plus 2 months"):
+        clock.add(datetime(9999, 12, 31, tzinfo=UTC), Duration(months=2), clock.zone("UTC"))
+
+
+@pytest.mark.parametrize("duration", [Duration(days=1), Duration(seconds=1)])
+def test_a_sum_goes_out_in_utc(duration: Duration) -> None:
+    """Whatever zone the moment came in."""
+    assert clock.add(datetime(2026, 3, 3, 12, tzinfo=ROME), duration, ROME).tzinfo is UTC
+
+
+def test_a_local_time_keeps_its_parts_of_a_second() -> None:
+    """Only the end of a gap falls on a whole second."""
+    noon = datetime.fromisoformat("2026-03-03 12:00:00.250")
+    assert datetime(2026, 3, 3, 11, 0, 0, 250_000, tzinfo=UTC) == clock.resolve_local(noon, ROME)
 
 
 def test_a_naive_moment_is_refused() -> None:
@@ -210,6 +283,28 @@ def test_an_unknown_day_is_refused() -> None:
     """Days are named mon to sun; the error names the one that isn't."""
     with pytest.raises(ValueError, match="'monday' is not a day"):
         clock.next_time_of_day(datetime(2026, 3, 3, tzinfo=UTC), "09:00", ROME, ("monday",))
+
+
+def test_no_day_named_is_every_day() -> None:
+    """Monday is 0, Sunday 6."""
+    assert ({0, 1, 2, 3, 4, 5, 6}, {0, 6}) == (clock.weekdays(()), clock.weekdays(("mon", "sun")))
+
+
+@pytest.mark.parametrize("system", ["AHEAD-14", "BEHIND+12"])
+def test_the_zone_of_the_machine_changes_nothing(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half past eleven at night on Midway and half past midnight on Kiritimati, where the machine's date is another."""
+    found = []
+    for setting in ("UTC", system):
+        monkeypatch.setenv("TZ", setting)
+        systime.tzset()
+        for name, moment in (("Pacific/Midway", "2026-03-04 10:30+00:00"), ("Pacific/Kiritimati", "2026-03-03 10:30+00:00")):
+            zone, now = clock.zone(name), datetime.fromisoformat(moment)
+            times = (clock.next_time_of_day(now, at, zone) for at in ("23:45", "00:15"))
+            windows = (clock.next_open(now, start, end, (), zone) for start, end in (("23:45", "23:40"), ("00:45", "00:40")))
+            found.append((*times, *windows, clock.local_day(now, zone), clock.add(now, Duration(days=1), zone)))
+    monkeypatch.undo()
+    systime.tzset()
+    assert found[:2] == found[2:]
 
 
 def test_forty_zones_exist() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 
 import pytest
@@ -54,6 +54,38 @@ def test_a_window_that_never_ends_and_one_that_never_opens() -> None:
     """A whole day every day has no end; a window inside the hour that is skipped doesn't open that day."""
     assert clock.window_end(rome("2026-03-03 12:00"), "09:00", "09:00", (), ROME) is None
     assert rome("2026-03-30 02:10") == clock.next_open(rome("2026-03-29 00:00"), "02:10", "02:50", (), ROME)
+
+
+def test_at_its_end_a_window_is_over() -> None:
+    """The next one is the next evening's; one that is open already is open now, and both are told in UTC."""
+    night = ("21:00", "08:00", (), ROME)
+    assert rome("2026-03-03 21:00") == clock.next_open(rome("2026-03-03 08:00"), *night)
+    opened = clock.next_open(rome("2026-03-03 07:59").astimezone(ROME), *night)
+    assert rome("2026-03-03 07:59") == opened
+    assert opened is not None
+    assert opened.tzinfo is UTC
+
+
+def test_the_next_nine_days_are_looked_through() -> None:
+    """The last Sunday in March skips this window; the one after it is nine days from a Friday and ten from a Thursday."""
+    skipped = ("02:10", "02:50", ("sun",), ROME)
+    assert rome("2026-04-05 02:10") == clock.next_open(rome("2026-03-27 12:00"), *skipped)
+    assert clock.next_open(rome("2026-03-26 12:00"), *skipped) is None
+
+
+def test_a_window_of_yesterday_is_looked_for_on_the_local_calendar() -> None:
+    """In Los Angeles, where it is still the day before by UTC, the window that began the evening before is open."""
+    pacific = clock.zone("America/Los_Angeles")
+    moment = datetime(2026, 7, 2, 0, 30, tzinfo=UTC)
+    assert moment == clock.next_open(moment, "18:00", "17:45", (), pacific)
+
+
+def test_windows_from_two_days_before_to_one_after() -> None:
+    """Each is there from its first moment to the one that ends it; the days are counted in local time."""
+    nights = tuple((rome(f"2026-03-0{day} 21:00"), rome(f"2026-03-0{day + 1} 08:00")) for day in (1, 2, 3, 4))
+    for around in ("2026-03-03 00:30", "2026-03-03 12:00", "2026-03-03 23:59"):
+        assert nights == clock.spans(rome(around), "21:00", "08:00", (), ROME)
+    assert nights[2:3] == clock.spans(rome("2026-03-03 12:00"), "21:00", "08:00", ("tue",), ROME)
 
 
 def test_a_whole_day_on_one_weekday_ends() -> None:
@@ -133,6 +165,12 @@ def test_an_hour_that_comes_again_from_yesterday_belongs_to_today() -> None:
     zone = clock.zone("America/St_Johns")
     start, _ = clock.calendar_window(datetime(2010, 11, 7, 3, 0, tzinfo=UTC), "day", zone)
     assert first_showing(datetime(2010, 11, 7), zone) == start  # noqa: DTZ001 - a local time
+    assert date(2010, 11, 7) == clock.local_day(datetime(2010, 11, 7, 3, 0, tzinfo=UTC), zone)
+
+
+def test_a_day_is_the_local_one() -> None:
+    """Half past midnight in Rome is still the day before by UTC."""
+    assert date(2026, 3, 3) == clock.local_day(rome("2026-03-03 00:30"), ROME)
 
 
 def test_an_unknown_calendar_window_is_refused() -> None:

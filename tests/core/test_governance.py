@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ def test_a_message_that_nothing_stops_is_allowed() -> None:
     assert ("allow", "", "", None, None) == (verdict.decision, verdict.reason, verdict.rule, verdict.until, verdict.earliest)
     assert GATES == tuple(g.gate for g in verdict.gates)
     assert all(g.answer == "pass" and g.detail.endswith(".") for g in verdict.gates)
+    assert "Every gate lets it pass." == verdict.detail
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,12 @@ def test_a_drop_names_its_gate_and_rule(known: dict[str, Any], changed: dict[str
     verdict = decide(rules, facts(**known), message(**changed), NOON)
     assert ("drop", *expected) == (verdict.decision, verdict.reason, verdict.rule)
     assert (None, 11) == (verdict.until, len(verdict.gates))
+
+
+def test_a_drop_says_what_its_gate_said() -> None:
+    """One sentence with one full stop, whatever it ends with."""
+    verdict = decide(policy(), facts(suppressed="BY FAX"), message(), NOON)
+    assert "Dropped: The address must not be used: BY FAX." == verdict.detail
 
 
 def test_a_holdout_of_policy_leaves_other_tiers_alone() -> None:
@@ -137,6 +145,37 @@ def test_a_window_inside_quiet_hours_never_opens() -> None:
     own = message(window=Window("22:00", "23:00"))
     verdict = decide(policy(quiet_hours=(NIGHT,)), facts(), own, NOON)
     assert ("drop", "quiet_hours", None) == (verdict.decision, verdict.reason, verdict.earliest)
+    assert GATES == tuple(g.gate for g in verdict.gates)
+    ending = decide(policy(quiet_hours=(NIGHT,)), facts(), replace(own, expires_at=NOON + 9 * DAY), NOON)
+    assert ("drop", "expired", None) == (ending.decision, ending.reason, ending.earliest)
+
+
+def test_a_message_waits_while_a_hold_may_yet_be_lifted_even_where_no_time_would_suit() -> None:
+    """A hold is uncertain, so nothing is certain: it is decided again, and says how things stand."""
+    own = message(window=Window("22:00", "23:00"))
+    verdict = decide(policy(quiet_hours=(NIGHT,)), facts(holds=(COMPLAINT,)), own, NOON)
+    assert ("defer", "hold", None) == (verdict.decision, verdict.reason, verdict.earliest)
+    assert verdict.until is not None
+    assert verdict.until > COMPLAINT.until
+    assert verdict.detail.endswith(" (Europe/Rome). As the rules stand, no time would let it pass.")
+
+
+def test_of_several_rules_in_the_way_the_one_that_ends_last_is_named() -> None:
+    """In the night of a day whose one message is used up: the cap, which is asked last, is in the way until noon."""
+    verdict = decide(policy(caps=(DAILY,), quiet_hours=(NIGHT,)), facts(slots=(SENT,)), message(), rome("2026-03-03 22:00"))
+    assert ("cap", "daily", rome("2026-03-04 12:00")) == (verdict.reason, verdict.rule, verdict.until)
+
+
+def test_a_certain_wait_that_ends_before_the_message_does_is_a_wait() -> None:
+    """It goes in the morning, and says so."""
+    own = message(expires_at=NOON + DAY)
+    verdict = decide(policy(quiet_hours=(NIGHT,)), facts(), own, rome("2026-03-03 22:00"))
+    assert ("defer", rome("2026-03-04 08:00")) == (verdict.decision, verdict.until)
+    until = "until 4 March 2026 at 08:00 (Europe/Rome)"
+    assert (
+        f"Waits for Quiet hours from 21:00 to 08:00 {until}. "
+        "If nothing else changes it goes on 4 March 2026 at 08:00 (Europe/Rome)."
+    ) == verdict.detail
 
 
 def test_a_certain_wait_that_outlives_the_message_drops_it_at_once() -> None:
@@ -166,6 +205,7 @@ def test_an_uncertain_wait_lasts_until_the_message_expires() -> None:
     last = decide(rules, known, own, rome("2026-03-03 20:00"))
     assert ("drop", "expired", "daily") == (last.decision, last.reason, last.rule)
     assert "daily: 1 of 1 used on 3 March (Europe/Rome)" in last.detail
+    assert GATES == tuple(g.gate for g in last.gates)
 
 
 @pytest.mark.parametrize(
@@ -202,13 +242,45 @@ def test_a_message_that_expired_in_a_hold_names_the_hold(closed: datetime | None
     own = message(expires_at=NOON + DAY)
     verdict = decide(policy(), facts(holds=(hold,)), own, NOON + DAY if closed is None else closed)
     assert ("drop", "hold", "complaint") == (verdict.decision, verdict.reason, verdict.rule)
+    assert "Not worth sending after 4 March 2026 at 12:00 (Europe/Rome); complaint held it back." == verdict.detail
+    assert GATES == tuple(g.gate for g in verdict.gates)
 
 
-def test_a_hold_that_opened_after_the_end_is_not_its_cause() -> None:
-    """A message that had expired before the complaint came is dropped as expired."""
-    hold = HoldFact("complaint", BELOW, NOON + 2 * HOUR, NOON + 9 * DAY)
+@pytest.mark.parametrize(
+    ("longest", "other"),
+    [
+        ((9, None), (8, None)),
+        ((2, None), (9, 8)),
+        ((6, 5), (9, 4)),
+        ((4, 8), (9, 5)),
+    ],
+)
+def test_of_several_holds_the_one_that_held_longest_is_named(
+    longest: tuple[int, int | None], other: tuple[int, int | None]
+) -> None:
+    """An open one holds longer than any that was closed; of open ones the later end counts, of closed ones the later close."""
+    holds = [
+        HoldFact(name, BELOW, NOON - DAY, NOON + until * DAY, closed and NOON + closed * HOUR)
+        for name, (until, closed) in (("complaint", longest), ("refund", other))
+    ]
+    own = message(expires_at=NOON + HOUR)
+    for known in (holds, holds[::-1]):
+        verdict = decide(policy(), facts(holds=tuple(known)), own, NOON + DAY)
+        assert ("hold", "complaint") == (verdict.reason, verdict.rule)
+
+
+@pytest.mark.parametrize("opened", [HOUR, 2 * HOUR])
+def test_a_hold_that_opened_after_the_end_is_not_its_cause(opened: timedelta) -> None:
+    """A message that had expired before the complaint came, or as it came, is dropped as expired."""
+    hold = HoldFact("complaint", BELOW, NOON + opened, NOON + 9 * DAY)
     verdict = decide(policy(), facts(holds=(hold,)), message(expires_at=NOON + HOUR), NOON + 3 * HOUR)
     assert ("drop", "expired") == (verdict.decision, verdict.reason)
+
+
+def test_a_message_that_nothing_held_just_expired() -> None:
+    """Its verdict says when, and names nothing else."""
+    verdict = decide(policy(), facts(), message(expires_at=NOON + HOUR), NOON + HOUR)
+    assert "Not worth sending after 3 March 2026 at 13:00 (Europe/Rome)." == verdict.detail
 
 
 def test_a_release_whose_time_of_day_comes_too_late_drops_at_once() -> None:
