@@ -86,7 +86,9 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m bench", description="Measure Sojourn on this machine.")
     options.add_argument("--quick", action="store_true", help="small sizes, for development: the figures mean little")
     options.add_argument("--only", action="append", default=[], choices=list(Bench(Path()).subjects()), help="one subject")
-    options.add_argument("--workers", type=int, default=2, help="worker processes in the runs for throughput (2)")
+    options.add_argument(
+        "--workers", type=int, default=2, choices=range(1, 4), help="worker processes in the runs for throughput (2)"
+    )
     options.add_argument("--write-docs", action="store_true", help="only put bench/latest.json into docs/benchmarks.md")
     given = options.parse_args()
     console = Console()

@@ -20,11 +20,10 @@ from typing import Any
 from bench import project
 from engine.app.deploying import deploy
 from engine.app.embedded import Embedded
-from engine.app.supervise import stand_back
 from engine.authoring.project import load_project
-from engine.cli.running import BACK
 from engine.store.database import connect
 from engine.store.schema import migrate
+from engine.temporal.grouping import BULK, URGENT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -101,11 +100,9 @@ def stack(
         project.write(running.project, sink_url=url, max_size=max_size, rate=rate, scale=scale)
         migrate(servers.database_url)
         asyncio.run(_deploy(running))
-        for lane in ("urgent", *["bulk"] * workers):  # as `sojourn up` has them
+        for lane in (URGENT, *[BULK] * workers):  # as `sojourn up` has them
             command = [sys.executable, "worker.py", "--project", str(running.project), "--lane", lane]
             running.workers.append(kept.enter_context(_child(command, running)))
-            if lane == "bulk":
-                stand_back(running.workers[-1].pid, BACK)
         for worker in running.workers:
             _first_line(worker)
         yield running

@@ -21,13 +21,13 @@ from sqlalchemy.engine import Row
 
 from engine.app.deploying import deploy
 from engine.app.wiring import Worker, open_worker
-from engine.app.working import LANES
 from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
 from engine.settings.project import CohortSettings, RelaySettings, Settings
 from engine.store import parking
 from engine.store.database import fetch, transaction
+from engine.temporal.grouping import BOTH
 
 POLICY = """
 tiers:
@@ -242,7 +242,7 @@ async def running(
     *,
     sandboxed: bool = False,
     served: Sequence[str] = ("email", "sms"),
-    lanes: Sequence[str] = LANES,
+    lanes: Sequence[str] = BOTH,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has."""

@@ -14,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.api import describe
 from engine.api.reach import Reach
-from engine.store import readiness
+from engine.store import readiness, relay
 from engine.store.database import transaction
 from engine.store.schema import head
+from engine.temporal.grouping import BULK, URGENT
 
 log = logging.getLogger("sojourn.api")
 
@@ -26,11 +27,14 @@ PATIENCE = 4.0
 SKEW = 1.0
 """Seconds between our clock and the database's from which on it is worth a warning."""
 
+BACKLOG = 60.0
+"""Seconds that an input may wait for a relay before it is worth a warning."""
+
 
 @dataclass(slots=True)
 class Findings:
-    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep this process from taking events. Temporal is one of
-    them: while it is down events are accepted, and relayed afterwards."""
+    """`checks`: part → "ok" or what is wrong. `warnings`: what doesn't keep this process from taking events. Temporal and workers
+    are among them: while they are down events are accepted, and relayed afterwards."""
 
     checks: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -51,8 +55,8 @@ def routes(reach: Reach) -> APIRouter:
 
     @router.get("/readyz", summary="Everything it needs is there", responses={503: {"description": _NOT_READY}})
     async def readyz() -> JSONResponse:
-        """The database at this schema and a deployment. Temporal that doesn't answer is a warning, and so is a clock over a
-        second away from the database's."""
+        """The database at this schema and a deployment. Temporal that doesn't answer is a warning, and so are inputs that no
+        worker has brought to it for a minute, and a clock over a second away from the database's."""
         found = Findings()
         await asyncio.gather(_database(reach, found), _temporal(reach, found))
         body = {"ready": found.ready(), "checks": dict(sorted(found.checks.items())), "warnings": found.warnings}
@@ -80,6 +84,7 @@ async def _database(reach: Reach, found: Findings) -> None:
                 theirs = await readiness.wall_clock(c)
                 ours = before + (datetime.now(UTC) - before) / 2
                 deployed = await readiness.newest_deployment(c)
+                waiting = await relay.waiting_seconds(c)
     except TimeoutError:
         found.checks["database"] = f"it doesn't answer within {PATIENCE:.0f} s"
         return
@@ -88,9 +93,17 @@ async def _database(reach: Reach, found: Findings) -> None:
         found.checks["database"] = "it can't be reached"
         return
     found.checks["deployment"] = "ok" if deployed else "nothing is deployed yet: run `sojourn deploy`"
+    for urgent, seconds in sorted(waiting.items(), reverse=True):
+        if seconds > BACKLOG:
+            found.warnings.append(_backlog(URGENT if urgent else BULK, seconds))
     skew = (theirs - ours).total_seconds()
     if abs(skew) > SKEW:
         found.warnings.append(f"this machine's clock and the database's are {abs(skew):.1f} s apart")
+
+
+def _backlog(lane: str, seconds: float) -> str:
+    told = f"what happened {seconds:.0f} s ago to enrollments of the {lane} lane hasn't been brought to Temporal: "
+    return f"{told}does a worker serve it (`sojourn worker`, without `--lane` or with `--lane {lane}`)?"
 
 
 async def _temporal(reach: Reach, found: Findings) -> None:

@@ -1,6 +1,6 @@
 """The tree of processes behind `sojourn up`: servers, migrations, children; restarted when they die, stopped in order.
 
-Everything runs in a session of its own, so that Ctrl-C reaches only this process, which then stops the API, the worker, Temporal
+Everything runs in a session of its own, so that Ctrl-C reaches only this process, which then stops the API, the workers, Temporal
 and PostgreSQL, in that order. What an earlier `up` that was killed left running is stopped first.
 """
 
@@ -53,14 +53,13 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. `ready_url` answers 200 once it is of use (None: as soon as it runs). `nice`: how far it stands
-    back where the processors are short."""
+    """A process to keep running. `name`: of its log, and in what is said of it. `ready_url` answers 200 once it is of use (None:
+    as soon as it runs)."""
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str] = field(default_factory=dict)
     ready_url: str | None = None
-    nice: int = 0
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ def up(
     """Run everything on the folder `data` until Ctrl-C or SIGTERM; the exit code, 0 when it was asked to end.
 
     `migrate` gets the database's URL. `children` gets where everything is and names the processes in the order in which they
-    start (the worker, then the API); they stop in the opposite one. `follow` shows their logs, which are kept in `data/logs`.
+    start (the workers, then the API); they stop in the opposite one. `follow` shows their logs, which are kept in `data/logs`.
     Raises ServerError, with nothing left running, when something can't start or `data` is in use.
     """
     tree = _Tree(data, console, follow)
@@ -200,8 +199,6 @@ class _Tree:
             kept.process = subprocess.Popen(
                 list(kept.child.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environ
             )
-        if kept.child.nice:
-            stand_back(kept.process.pid, kept.child.nice)
         kept.began = time.monotonic()
         self.write_down()
 
@@ -283,7 +280,7 @@ class _Tree:
             whole = said[: said.rfind(b"\n") + 1]
             kept.shown += len(whole)
             for line in whole.decode(errors="replace").splitlines():
-                self.console.print(f"[cyan]{kept.child.name:>6}[/] {escape(line)}", highlight=False, soft_wrap=True)
+                self.console.print(f"[cyan]{kept.child.name:>13}[/] {escape(line)}", highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Stop the children in the opposite order of their start, then the servers; whatever fails, the rest is stopped too."""
@@ -297,12 +294,6 @@ class _Tree:
                 if kept.process is not None:
                     last.callback(stop, kept.process.pid, PATIENCE)
         self.show_logs()
-
-
-def stand_back(pid: int, nice: int) -> None:
-    """Let a child of this process stand `nice` further back than this process where the processors are short."""
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
-        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
 
 def _command_line(process: subprocess.Popen[bytes]) -> str:

@@ -27,7 +27,7 @@ from engine.store.database import Database, connect, transaction
 from engine.temporal.activities import Activities
 from engine.temporal.client import Journeys
 from engine.temporal.client import connect as connect_temporal
-from engine.temporal.grouping import BULK, URGENT
+from engine.temporal.grouping import BOTH
 from engine.temporal.worker import Workers
 
 WORKER_POOL, API_POOL = 24, 16
@@ -114,7 +114,7 @@ async def open_worker(
     temporal_address: str,
     *,
     prefix: str = "sojourn",
-    lanes: Sequence[str] = (URGENT, BULK),
+    lanes: Sequence[str] = BOTH,
     channels: Mapping[str, Channel] | None = None,
     sandboxed: bool = False,
     heartbeat_seconds: float = 5.0,

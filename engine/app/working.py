@@ -12,18 +12,14 @@ import uvloop
 from engine.app.wiring import open_worker
 from engine.settings.project import Settings
 from engine.store.schema import check
-from engine.temporal.grouping import BULK, URGENT
+from engine.temporal.grouping import BOTH
 
 GARBAGE = (20_000, 20, 20)
 """Thresholds of the garbage collector. A batch of 500 makes tens of thousands of objects that end with it; with the usual
 thresholds a tenth of a busy worker's time goes into looking through them."""
 
 
-LANES = (URGENT, BULK)
-"""What a worker may be for: tiers that skip caps, and the rest."""
-
-
-def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None], lanes: Sequence[str] = LANES) -> None:
+def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str], None], lanes: Sequence[str] = BOTH) -> None:
     """Run a worker for `lanes` on the database at `url` and Temporal at `temporal_address` (host:port) until SIGTERM or SIGINT; a
     second signal ends the process at once. `say` hears that it is ready and that it stops.
 
@@ -52,7 +48,7 @@ async def _until_asked(
     async with open_worker(settings, url, temporal_address, lanes=lanes) as worker:
         _settle_garbage()
         channels = ", ".join(sorted(worker.workers.channels)) or "no channels"
-        only = "" if set(lanes) == set(LANES) else f"{' and '.join(lanes)} messages only; "
+        only = "" if set(lanes) == set(BOTH) else f"{' and '.join(lanes)} only, the rest needs another worker; "
         say(f"working for {settings.project}: {channels}; {only}Temporal at {temporal_address}")
         await worker.run(stop)
 

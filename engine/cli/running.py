@@ -33,10 +33,6 @@ LaneOption = Annotated[
     typer.Option("--lane", help="Serve only the tiers that skip caps (urgent), or only the others (bulk).", show_default="both"),
 ]
 
-BACK = 5
-"""How far (as `nice` counts) the worker of broadcasts stands back where the processors are short: password resets, the API and
-the servers go first."""
-
 
 def up(
     project: ProjectOption = HERE,
@@ -53,6 +49,7 @@ def up(
     from engine.app.processes import claim_port
     from engine.cli.authoring import show_problems
     from engine.settings.project import PUBLIC_VARIABLE
+    from engine.temporal.grouping import BOTH
 
     located = locate(project, data)
     if not any((located.folder / part).exists() for part in ("sojourn.yaml", "journeys")):
@@ -76,8 +73,7 @@ def up(
         links = {} if settings.api.public_url else {PUBLIC_VARIABLE: reached}
         environ = links | (keys.environ() if keys else {})
         return [
-            supervise.Child("urgent", [*command, "worker", *where, "--lane", "urgent"], links),
-            supervise.Child("worker", [*command, "worker", *where, "--lane", "bulk"], links, nice=BACK),
+            *(supervise.Child(f"{lane} worker", [*command, "worker", *where, "--lane", lane], links) for lane in BOTH),
             supervise.Child("api", [*command, "api", *where, "--port", str(listens)], environ, f"{reached}/healthz"),
         ]
 
@@ -129,16 +125,18 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
 def worker(project: ProjectOption = HERE, data: DataOption = None, lane: LaneOption = None) -> None:
     """Run one worker until SIGTERM or Ctrl-C. Any number may run; `python worker.py` is the same.
 
-    Where some workers serve one lane only, others must serve the other one, else its messages wait.
+    Where some workers serve one lane only, others must serve the other one: else nobody brings its enrollments, and a message of
+    it parks after ten minutes.
 
     It uses SOJOURN_DATABASE_URL and SOJOURN_TEMPORAL_ADDRESS, else what sojourn.yaml names, else the servers of `sojourn up`.
     Example: [bold]SOJOURN_DATABASE_URL=postgresql://… SOJOURN_TEMPORAL_ADDRESS=temporal:7233 sojourn worker[/]
     """
-    from engine.app.working import LANES, work
+    from engine.app.working import work
+    from engine.temporal.grouping import BOTH
 
     located = locate(project, data)
     _stand_in(located.folder)
-    work(located.settings, located.database_url, located.temporal_address, _log, LANES if lane is None else (lane,))
+    work(located.settings, located.database_url, located.temporal_address, _log, BOTH if lane is None else (lane,))
 
 
 def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption = None) -> None:

@@ -46,7 +46,7 @@ def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: da
 
 def awaiting(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> list[ConsentFact]:
     """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
-    they are about), oldest first. What followed a snooze that is over counts as if it hadn't been."""
+    they are about), oldest first. A snooze that is over counts as if it hadn't been said."""
     breadths = {(s.channel, s.topic) for s in told if s.channel in (channel, "*") and topic in (None, s.topic)}
     latest = [_standing(_of(told, b), now) for b in breadths]
     return sorted((s for s in latest if s is not None and s.state == "pending"), key=lambda s: s.version)

@@ -156,11 +156,11 @@ class Case:
 
 
 def window_start(policy: Policy, now: datetime) -> datetime | None:
-    """The earliest moment that any cap looks at (a calendar cap also at the period before), a day to spare for zones; None
-    without."""
+    """The earliest moment that any cap looks at (a calendar cap also at the period before), None without. A day to spare for
+    zones, and three for months: what was taken on a 29th to 31st counts until a shorter month is over (`core.tally`)."""
     if not policy.caps:
         return None
-    return min(add(now, _reach(cap), zone_named("UTC")) for cap in policy.caps) - timedelta(days=1)
+    return min(add(now, _reach(cap), zone_named("UTC")) for cap in policy.caps) - timedelta(days=4)
 
 
 def horizon(policy: Policy, now: datetime) -> datetime | None:

@@ -38,7 +38,7 @@ from engine.store.database import Database, transaction
 from engine.store.listening import listen
 from engine.store.trouble import Trouble
 from engine.temporal.client import Journeys, Unreachable
-from engine.temporal.grouping import BULK, URGENT, Lanes
+from engine.temporal.grouping import BOTH, BULK, URGENT, Lanes
 
 log = logging.getLogger("sojourn.relay")
 
@@ -67,7 +67,7 @@ class Relay:
     deployments: Deployments
     journeys: Journeys
     partitions: int
-    lanes: Sequence[str] = (URGENT, BULK)
+    lanes: Sequence[str] = BOTH
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     trouble: Trouble = field(default_factory=lambda: Trouble(log, "the relay"))
 
@@ -92,8 +92,9 @@ class Relay:
                 await store.drop_lanes(c, range(LANES), self.owner, urgent=lane == URGENT)
 
     def _name(self, partition: int, urgent: bool) -> str:
-        """What the cohorts that a partition opens belong to: nobody else admits to them."""
-        return f"{'urgent' if urgent else 'relay'}/{partition}/{self.partitions}"
+        """What the cohorts that a partition opens belong to: nobody else admits to them. The urgent ones are told apart by their
+        queue, too: a version that had them on the main queue admits to none of these, nor is admitted to its own."""
+        return f"{'urgent-queue' if urgent else 'relay'}/{partition}/{self.partitions}"
 
     async def _spread(self, heard: Sequence[asyncio.Event]) -> None:
         """One listening connection wakes all partitions."""

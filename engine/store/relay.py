@@ -44,6 +44,18 @@ async def any_urgent(c: Connection, lanes: Sequence[int]) -> bool:
     return bool(found[0][0])
 
 
+async def waiting_seconds(c: Connection) -> dict[bool, float]:
+    """Urgent or not → for how many real seconds the oldest input has waited for a relay, where one waits."""
+    found = await fetch(
+        c,
+        "select w.urgent, extract(epoch from sojourn_now() - coalesce(e.accepted_at, i.at)) / clock.scale as seconds "
+        "from clock, (select true as urgent, (select min(id) from inputs where relayed_at is null and urgent) as id union all "
+        "select false, (select id from inputs where relayed_at is null and not urgent order by id limit 1)) as w "
+        "join inputs i on i.id = w.id left join events e on e.id = i.event_id",
+    )
+    return {r.urgent: float(r.seconds) for r in found}
+
+
 async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) -> None:
     """These inputs (by id) need no more relaying; `note` says why where Temporal didn't get them. Only pending ones are indexed
     by id: without the condition every input there ever was would be looked at."""

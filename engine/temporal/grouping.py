@@ -19,6 +19,8 @@ URGENT, BULK = "urgent", "bulk"
 """The lanes: tiers that skip caps, and the rest. Each channel has a task queue for either; so have cohorts, where the rest's is
 the main queue."""
 
+BOTH = (URGENT, BULK)
+
 
 @dataclass(frozen=True, slots=True)
 class Lanes:

@@ -17,7 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from engine.store.database import transaction
 from engine.store.trouble import Trouble, in_a_line, lost
 from engine.temporal.activities import Activities
-from engine.temporal.grouping import BULK, URGENT, main_queue, queue_name
+from engine.temporal.grouping import BOTH, main_queue, queue_name
 from engine.temporal.plans import SHELF
 from engine.temporal.workflow import Cohort
 
@@ -39,14 +39,14 @@ def tell_plainly(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True)
 class Workers:
-    """The workers of this process; `run` lasts until `stop` is set. `lanes`: those that it serves. `cached`: workflows of a lane
-    kept in memory between tasks."""
+    """The workers of this process; `run` lasts until `stop` is set. `lanes`: those that it serves. `cached`: workflows kept in
+    memory between tasks, in a lane at the most."""
 
     client: Client
     prefix: str
     activities: Activities
     channels: Sequence[str]
-    lanes: Sequence[str] = (URGENT, BULK)
+    lanes: Sequence[str] = BOTH
     sandboxed: bool = False
     cached: int = 2_000
     concurrency: int = 16

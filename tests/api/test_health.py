@@ -50,6 +50,18 @@ async def test_servers_that_are_down_are_named_and_the_process_still_lives(api: 
 _ask = TemporalProbe.__call__
 
 
+@pytest.mark.parametrize("urgent", [True, False])
+async def test_inputs_that_no_worker_brings_are_a_warning_that_names_the_lane(api: Api, urgent: bool) -> None:
+    """Nobody works here: after a minute it is said what waits, and which worker would bring it."""
+    await api.http.post("/v1/track", json={"userId": "ada", "event": "signed_up"})
+    await api.query("update inputs set urgent = :urgent returning 1", urgent=urgent)
+    assert [] == (await api.http.get("/readyz")).json()["warnings"]
+    await api.query("update events set accepted_at = accepted_at - interval '90 seconds' returning 1")
+    answer = await api.http.get("/readyz")
+    (told,) = answer.json()["warnings"]
+    assert (answer.status_code, f"--lane {'urgent' if urgent else 'bulk'}`" in told) == (200, True)
+
+
 async def test_without_temporal_events_are_still_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load balancer must not cut intake off while Temporal is down: ready, with a warning."""
     probe = TemporalProbe("127.0.0.1:1", "default")

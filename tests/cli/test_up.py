@@ -44,11 +44,25 @@ def until(ready: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
+RESET = """
+journey: reset
+tier: service
+enter: {event: signed_up, where: event.plan == "forgotten", again: always}
+steps:
+  - send: email
+    id: link
+    template: service/link
+"""
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project fresh from `init`."""
     folder = tmp_path_factory.mktemp("cli") / "shop"
     assert sojourn("init", folder).returncode == 0
+    (folder / "journeys/reset.yaml").write_text(RESET)
+    (folder / "templates/email/service").mkdir()
+    (folder / "templates/email/service/link.txt").write_text("---\nsubject: Your link\n---\nHere it is.\n")
     return folder
 
 
@@ -80,8 +94,10 @@ def test_the_first_five_minutes(shop: Path) -> None:
         done = sojourn("track", "ada", "project_created", "title=Garden", cwd=shop)
         assert "was waited for in welcome" in done.stdout
         until(lambda: answer(sojourn("enrollments", "--json", cwd=shop))[0]["status"] == "ended")
+        assert sojourn("track", "ada", "signed_up", "plan=forgotten", cwd=shop).returncode == 0
+        until(lambda: "service/link" in letters(shop))
         refused = sojourn("track", "ada", "complaint_filed", cwd=shop)
         assert (refused.returncode, "ticket_id is missing" in refused.stdout) == (1, True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
-    assert letters(shop) == ["welcome/hello"]
+    assert letters(shop) == ["service/link", "welcome/hello"]

@@ -47,7 +47,7 @@ def test_a_worker_of_one_lane_says_so(tmp_path: Path, database_url: str, tempora
     """What it doesn't serve needs another worker: its first line names what it serves."""
     process, line = start(tmp_path, database_url, temporal_address, "--lane", "urgent")
     process.terminate()
-    assert "urgent messages only" in line
+    assert "urgent only, the rest needs another worker" in line
     assert process.wait(60) == 0
 
 

@@ -255,7 +255,7 @@ async def test_a_channel_that_no_worker_serves_parks_with_that_reason(
             return bool(await sojourn.query("select 1 from enrollments where status = 'parked'"))
 
         await sojourn.until(parked)
-        assert [("one", "parked", "no worker serves sms.bulk")] == await sojourn.ends()
+        assert [("one", "parked", "no worker serves sms.bulk: start one that has this channel and lane")] == await sojourn.ends()
 
 
 async def test_a_lane_outlives_a_stuck_one(

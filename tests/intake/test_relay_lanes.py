@@ -173,7 +173,7 @@ async def test_urgent_enrollments_stand_behind_no_others(
             "select c.owner, e.urgent, count(*) as n from cohorts c join enrollments e on e.cohort_id = c.id "
             "group by 1, 2 order by 1"
         )
-        assert [("relay/0/1", False, 60), ("urgent/0/1", True, 2)] == [(r.owner, r.urgent, r.n) for r in found]
+        assert [("relay/0/1", False, 60), ("urgent-queue/0/1", True, 2)] == [(r.owner, r.urgent, r.n) for r in found]
 
 
 async def test_urgent_lanes_have_one_owner_too(
