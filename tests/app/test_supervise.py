@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,8 +214,13 @@ def test_a_server_that_dies_is_started_again_on_its_port(data: Path, start: Star
         except psycopg.OperationalError:
             return False
 
-    until(back)
+    assert process.stdout is not None
+    patience = threading.Timer(60.0, process.kill)
+    patience.start()
+    said = next((line for line in process.stdout if "PostgreSQL had died and was started again" in line), None)
+    patience.cancel()
+    assert said is not None, "it was never said, or not in time"
+    assert back()
     process.terminate()
-    said, _ = process.communicate(timeout=60)
+    process.communicate(timeout=60)
     assert 0 == process.returncode
-    assert "PostgreSQL had died and was started again" in said
