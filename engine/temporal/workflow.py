@@ -292,5 +292,5 @@ def _plan(plan_hash: str) -> Plan:
 def _why(failed: ActivityError, one: Group) -> str:
     cause = failed.cause
     if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START:
-        return f"no worker serves {one.queue or 'the main queue'}: start one that has this channel and lane"
+        return f"no worker serves {one.queue}: start one that has this channel and lane"
     return f"{one.activity} failed: {cause or failed}"[:180]
