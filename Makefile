@@ -4,7 +4,7 @@
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help demo up test check lint nightly mutants bench clean
+.PHONY: help demo up test check lint nightly mutants bench clean clients
 
 help:
 	@echo "make demo     journeys on real customers, on real servers, with real e-mail to a local mailbox"
@@ -14,6 +14,7 @@ help:
 	@echo "make nightly  the tests that take minutes"
 	@echo "make mutants  which small changes of the clock and the gates no test notices"
 	@echo "make bench    the numbers"
+	@echo "make clients  Segment's client for Node, which tests run where it is there (needs npm)"
 
 demo: $(READY)
 	@$(BIN)/sojourn demo
@@ -22,7 +23,7 @@ up: $(READY)
 	@$(BIN)/sojourn up
 
 test: $(READY)
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder # else the longest files, which have few tests, come last
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder # else the longest files, which have few tests, come last
 
 check: lint test
 
@@ -37,6 +38,9 @@ nightly: $(READY)
 
 mutants: $(READY)
 	@$(BIN)/python -m tests.core.mutating
+# Segment's client for Node: where it isn't there, the tests that run it are skipped.
+clients:
+	@npm ci --silent --no-audit --no-fund --prefix tests/clients/node
 
 bench: $(READY)
 	@$(BIN)/python -m bench
@@ -44,7 +48,8 @@ bench: $(READY)
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# An environment that came along from another place or another Python is made anew, one that works is kept.
+# An environment that came along from another place or another Python is made anew, one that works is kept. Segment's client for
+# Python is installed without what it asks for: it wants a python-dateutil before 3, and runs with the one that is pinned.
 $(READY): pyproject.toml constraints.txt
 	@set -e; \
 	found=; \
@@ -59,4 +64,5 @@ $(READY): pyproject.toml constraints.txt
 	fi; \
 	echo "installing what constraints.txt pins (a minute or two, once)"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[embedded,dev]'; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt --no-deps segment-analytics-python; \
 	touch $(READY)

@@ -41,6 +41,21 @@ async def handed_over(database: Database, step: str) -> int:
     return int(found[0][0])
 
 
+async def stages(database: Database, step: str) -> dict[str, list[float]]:
+    """Of each enrollment's message of `step`, in milliseconds, smallest first: `relayed`, from its entry's acceptance until
+    Temporal had it, and `decided`, from there to the last decision about it."""
+    async with transaction(database) as c:
+        found = await fetch(
+            c,
+            "select extract(epoch from i.relayed_at - v.accepted_at) * 1000 as relayed, "
+            "extract(epoch from m.decided_at - i.relayed_at) * 1000 as decided from messages m "
+            "join enrollments e on e.id = m.enrollment_id join events v on v.id = e.entry_event "
+            "join inputs i on i.enrollment_id = e.id and i.seq = 1 where m.step = :step",
+            step=step,
+        )
+    return {name: sorted(float(getattr(r, name)) for r in found) for name in ("relayed", "decided")}
+
+
 async def at_once(database: Database) -> int:
     """The most decisions that one transaction ever made."""
     async with transaction(database) as c:

@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench import project
+from bench import bare, project
 from bench.stack import WrongResult
 from channels.noop import Noop
 from engine.app.deploying import deploy
-from engine.app.postgres import Postgres
 from engine.authoring.project import load_project
 from engine.core.clock import Duration
 from engine.core.enrollment import Begin, Command, State
@@ -34,7 +33,6 @@ from engine.intake.door import Intake
 from engine.store import clock as clock_store
 from engine.store import customers, ledger
 from engine.store.database import Database, connect, fetch, run, transaction
-from engine.store.schema import migrate
 
 BATCH = 500
 """Messages of one transaction."""
@@ -172,9 +170,8 @@ class Gates:
         """Old messages number `first` to `last`, twenty to a customer, that no cap looks at any more."""
         async with transaction(self.database) as c:
             await run(c, FILL, first=first, last=last, people=max(last // 20, 1))
-        async with self.database.connect() as connection:
-            plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await run(plain, "vacuum analyze messages")
+        # Without the checkpoint, what was filled in is written while something else is measured.
+        await bare.maintain(self.database, "vacuum analyze messages", "checkpoint")
 
     async def check(self) -> None:
         """Nobody got more than the cap allows. Raises WrongResult."""
@@ -228,10 +225,7 @@ async def _measure(folder: Path, url: str, sizes: GateSizes) -> dict[str, Any]:
 
 def measure(folder: Path, sizes: GateSizes) -> dict[str, float]:
     """Every figure about the gates, on a durable PostgreSQL in the fresh folder `folder`."""
-    folder.mkdir(parents=True)
-    folder.chmod(0o711)  # the account that runs PostgreSQL for root passes through
     figures = {"gates.decides_per_s": decides(sizes.seconds)}
-    with Postgres.start(folder / "postgres", durable=True) as postgres:
-        migrate(postgres.url)
-        figures.update(asyncio.run(_measure(folder / "project", postgres.url, sizes)))
+    with bare.postgres(folder) as url:
+        figures.update(asyncio.run(_measure(folder / "project", url, sizes)))
     return figures

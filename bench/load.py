@@ -111,6 +111,12 @@ async def rush(core: Core, customers: int, seed: int = 1) -> dict[str, float]:
     }
 
 
+async def known(core: Core, customers: int) -> dict[str, float]:
+    """So many customers are known."""
+    await accept_all(core, [person(n) for n in range(customers)])
+    return {}
+
+
 async def enter(core: Core, first: int, last: int) -> dict[str, float]:
     """Customers `first` to `last` - 1 enter, and wait."""
     numbers = range(first, last)
@@ -167,8 +173,8 @@ async def idle(core: Core, customers: int, sink: int, seed: int = 1) -> dict[str
 
 async def broadcast(core: Core, customers: int, sink: int, per_minute: int, seed: int = 1) -> dict[str, Any]:
     """A promotion to `customers`, and all the while, from the first entry to the last promotion, `per_minute` resets of others,
-    evenly. Milliseconds from a reset's acceptance to the provider's call, seconds of the promotion, and how many resets came
-    before the last promotion."""
+    evenly. Milliseconds from a reset's acceptance to the provider's call, and of two stages of that way (`counts.stages`),
+    seconds of the promotion, and how many resets came before the last promotion."""
     others = range(customers, customers + 1_000)
     await accept_all(core, [person(n) for n in (*range(customers), *others)])
     accepted: dict[str, int] = {}
@@ -190,7 +196,8 @@ async def broadcast(core: Core, customers: int, sink: int, per_minute: int, seed
     over.set()
     await coming
     await until(lambda: counts.ended(core.database), customers + len(accepted))
-    return {"ms": await delays(sink, accepted), "seconds": seconds, "resets": len(accepted)}
+    stages = await counts.stages(core.database, "reset")
+    return {"ms": await delays(sink, accepted), **stages, "seconds": seconds, "resets": len(accepted)}
 
 
 async def release(core: Core, customers: int) -> dict[str, float]:
@@ -210,6 +217,19 @@ async def release(core: Core, customers: int) -> dict[str, float]:
     return {"import_seconds": accepted - begin, "seconds": time.monotonic() - begin}
 
 
+async def fan_out(core: Core, customers: int) -> dict[str, float]:
+    """One event about a thing, which concerns `customers` people: seconds until all of them have their message. Making them known
+    comes before and isn't counted."""
+    await accept_all(core, [person(n) for n in range(customers)])
+    begin = time.monotonic()
+    about = Incoming("track", "bench", "launched", "launched", {"plan": "pro"}, identifiers={"user_id": "catalogue"})
+    await core.intake.accept([about])
+    await until(lambda: counts.handed_over(core.database, "launch"), customers)
+    seconds = time.monotonic() - begin
+    await until(lambda: counts.ended(core.database), customers)
+    return {"begin": begin, "seconds": seconds}
+
+
 async def delays(sink: int, accepted: dict[str, int]) -> list[float]:
     """Milliseconds from acceptance to arrival, smallest first. The clock is one for all processes of the machine."""
     async with httpx.AsyncClient(timeout=60) as provider:
@@ -219,11 +239,13 @@ async def delays(sink: int, accepted: dict[str, int]) -> list[float]:
 
 KINDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "rush": rush,
+    "known": known,
     "enter": enter,
     "trickle": trickle,
     "idle": idle,
     "broadcast": broadcast,
     "release": release,
+    "fan_out": fan_out,
 }
 
 

@@ -39,6 +39,8 @@ def letter(name: str, tier: str, enter: str, *more: str) -> str:
 
 OFFER = letter("offer", "promotional", "event: offered, again: never", "topic: news", "expires: 5000d")
 
+LAUNCH = letter("launch", "promotional", "broadcast: launched, audience: customer.email is not none, again: never", "topic: news")
+
 RESET = letter("reset", "transactional", "event: forgot, again: always, while_active: parallel")
 
 POLICY = """
@@ -65,6 +67,7 @@ events:
   confirmed: {properties: {source: string}}
   offered: {properties: {plan: string}}
   forgot: {properties: {plan: string}}
+  launched: {properties: {plan: string}}
   cancelled: {properties: {}}
   complaint_filed: {properties: {ticket_id: string}}
   complaint_resolved: {properties: {ticket_id: string}}
@@ -100,6 +103,7 @@ def write(folder: Path, *, sink_url: str | None, max_size: int, rate: str | None
         "journeys/welcome.yaml": JOURNEY,
         "journeys/offer.yaml": OFFER,
         "journeys/reset.yaml": RESET,
+        "journeys/launch.yaml": LAUNCH,
         "journeys/policy.yaml": POLICY,
         "journeys/tracking.yaml": TRACKING,
         "templates/email/first.txt": TEMPLATE.format(greeting="Welcome"),

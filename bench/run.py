@@ -31,6 +31,9 @@ TARGETS = {
     "latency.p50_ms": "under 250",
     "latency.p99_ms": "under 1000",
     "pacing.transactional_p99_ms": "under 1000",
+    "segments.sweep_seconds": "under 20",
+    "intake.events_per_s": "5000 or more",
+    "intake.track_p99_ms": "under 50",
 }
 """What the figures should be; shown beside them and never asserted."""
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +20,7 @@ from typing import Any
 
 from bench import project
 from engine.app.deploying import deploy
+from engine.app.development import KEY_VARIABLE
 from engine.app.embedded import Embedded
 from engine.authoring.project import load_project
 from engine.store.database import connect
@@ -27,6 +29,9 @@ from engine.temporal.grouping import BULK, URGENT
 
 ROOT = Path(__file__).resolve().parent.parent
 
+WRITE_KEY = "bench"
+"""Of the API, which listens on loopback only."""
+
 
 class WrongResult(Exception):
     """The engine did something wrong while it was measured: there is no figure then."""
@@ -34,11 +39,13 @@ class WrongResult(Exception):
 
 @dataclass(slots=True)
 class Stack:
-    """What runs. `sink`: port of the provider on loopback, None where messages go nowhere."""
+    """What runs. `sink`: port of the provider on loopback, None where messages go nowhere. `api`: port of the API, None where
+    there is none."""
 
     folder: Path
     servers: Embedded
     sink: int | None = None
+    api: int | None = None
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -49,7 +56,7 @@ class Stack:
     def environ(self) -> dict[str, str]:
         """What workers and load generators have in their environment."""
         own = {"SOJOURN_DATABASE_URL": self.servers.database_url, "SOJOURN_TEMPORAL_ADDRESS": self.servers.temporal_address}
-        return {**os.environ, **own}
+        return {**os.environ, **own, KEY_VARIABLE: WRITE_KEY}
 
     def load(self, kind: str, **values: float) -> dict[str, Any]:
         """Run a load generator in its own process; what it measured. Raises WrongResult when it, or a worker, failed."""
@@ -85,7 +92,14 @@ class Stack:
 
 @contextlib.contextmanager
 def stack(
-    folder: Path, *, webhook: bool, workers: int, max_size: int = 500, rate: str | None = None, scale: int = 1
+    folder: Path,
+    *,
+    webhook: bool,
+    workers: int,
+    max_size: int = 500,
+    rate: str | None = None,
+    scale: int = 1,
+    api: bool = False,
 ) -> Iterator[Stack]:
     """Everything started, with the bench's project deployed, in the fresh folder `folder`; stopped in order at the end."""
     folder.mkdir(parents=True)
@@ -105,6 +119,10 @@ def stack(
             running.workers.append(kept.enter_context(_child(command, running)))
         for worker in running.workers:
             _first_line(worker)
+        if api:
+            command = [sys.executable, "-m", "engine.cli", "api", "--project", str(running.project), "--port", "0"]
+            said = _first_line(kept.enter_context(_child(command, running)))
+            running.api = int(re.findall(r"port (\d+)", said)[0])
         yield running
 
 

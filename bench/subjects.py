@@ -13,12 +13,17 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from bench import counts, gates
+from bench import computed, counts, gates, importing, intake, segments, sending, simulate, testing
+from bench.computed import ComputedSizes
 from bench.gates import GateSizes
 from bench.histories import Weight, weigh
+from bench.intake import IntakeSizes
 from bench.project import STEPS
 from bench.recording import weigh_facts
+from bench.replaying import TOGETHER, replay_all
+from bench.segments import SegmentSizes
 from bench.stack import Stack, WrongResult, stack
+from bench.testing import TestingSizes
 from engine.store.database import connect
 
 Figures = dict[str, float]
@@ -33,7 +38,8 @@ REST_SECONDS = 3.0
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """How much of everything. `part`: customers of the comparison with one per workflow. `few` and `many`: waiting when the
-    memory is measured."""
+    memory is measured. `reached`: by a broadcast. `households`: whose baskets are imported, None: all. `messages`: through each
+    adapter. `simulated`: for a year."""
 
     customers: int = 20_000
     part: int = 500
@@ -45,11 +51,35 @@ class Sizes:
     promotion: int = 100_000
     held: int = 10_000
     gates: GateSizes = gates.FULL
+    computed: ComputedSizes = computed.FULL
+    segments: SegmentSizes = segments.FULL
+    intake: IntakeSizes = intake.FULL
+    reached: int = 100_000
+    households: int | None = None
+    messages: int = sending.FULL
+    testing: TestingSizes = testing.FULL
+    simulated: int = simulate.FULL
 
 
 FULL = Sizes()
 QUICK = Sizes(
-    customers=1_000, part=100, trickle=200, singly=20, few=500, many=2_000, promotion=3_000, held=1_000, gates=gates.QUICK
+    customers=1_000,
+    part=100,
+    trickle=200,
+    singly=20,
+    few=500,
+    many=2_000,
+    promotion=3_000,
+    held=1_000,
+    gates=gates.QUICK,
+    computed=computed.QUICK,
+    segments=segments.QUICK,
+    intake=intake.QUICK,
+    reached=3_000,
+    households=100,
+    messages=sending.QUICK,
+    testing=testing.QUICK,
+    simulated=simulate.QUICK,
 )
 
 PACE = 400
@@ -105,6 +135,19 @@ class Bench:
             "recording.write_ms_per_500": cost.write_ms,
             "recording.write_without_ms_per_500": cost.write_without_ms,
             "audit.decisions_per_s": cost.again,
+        }
+
+    def replay(self) -> Figures:
+        """What happened, again: cohorts' histories and customers' lives."""
+        n = 4 * self.sizes.part
+        with stack(self.folder / "replay", webhook=False, workers=1, max_size=TOGETHER) as s:
+            s.load("rush", customers=n)
+            finished(s, n)
+            speed = asyncio.run(replay_all(s))
+        return {
+            "replay.histories_per_s": speed.histories,
+            "replay.events_per_s": speed.events,
+            "replay.lives_per_s": speed.lives,
         }
 
     def single(self) -> Figures:
@@ -168,6 +211,8 @@ class Bench:
         return {
             "pacing.transactional_p50_ms": percentile(told["ms"], 50),
             "pacing.transactional_p99_ms": percentile(told["ms"], 99),
+            "pacing.relayed_p99_ms": percentile(told["relayed"], 99),
+            "pacing.decided_p99_ms": percentile(told["decided"], 99),
             "pacing.promotions_per_s": n / told["seconds"],
         }
 
@@ -184,9 +229,43 @@ class Bench:
             "release.decisions_at_once": most,
         }
 
+    def intake(self) -> Figures:
+        """Events over HTTP, while the workers have nothing to do."""
+        with stack(self.folder / "intake", webhook=False, workers=1, api=True) as s:
+            return intake.measure(s, self.sizes.intake)
+
+    def broadcast(self) -> Figures:
+        """One event about a thing that concerns everybody, to the channel that does nothing."""
+        with stack(self.folder / "broadcast", webhook=False, workers=self.workers) as s:
+            return intake.reach_everybody(s, self.sizes.reached)
+
+    def importing(self) -> Figures:
+        """Real baskets from a file, and what the engine makes of them."""
+        return importing.measure(self.folder / "importing", self.sizes.households)
+
     def gates(self) -> Figures:
         """What the gates cost, and how that grows with the ledger."""
         return gates.measure(self.folder / "gates", self.sizes.gates)
+
+    def computed(self) -> Figures:
+        """What computed attributes cost for an event, and how that grows with the number of customers."""
+        return computed.measure(self.folder / "computed", self.sizes.computed)
+
+    def segments(self) -> Figures:
+        """What segments cost: a sweep of everybody, and one event among ever more customers."""
+        return segments.measure(self.folder / "segments", self.sizes.segments)
+
+    def channels(self) -> Figures:
+        """What the adapters cost, without the engine."""
+        return sending.measure(self.sizes.messages)
+
+    def testing(self) -> Figures:
+        """What authors wait for."""
+        return testing.measure(self.folder / "testing", self.sizes.testing)
+
+    def simulate(self) -> Figures:
+        """What a simulated year costs."""
+        return simulate.measure(self.sizes.simulated)
 
     def subjects(self) -> dict[str, Callable[[], Figures]]:
         """All of them, in the order in which they run."""
@@ -199,8 +278,17 @@ class Bench:
             "memory": self.memory,
             "pacing": self.pacing,
             "release": self.release,
+            "intake": self.intake,
+            "broadcast": self.broadcast,
+            "importing": self.importing,
             "recording": self.recording,
+            "replay": self.replay,
             "gates": self.gates,
+            "computed": self.computed,
+            "segments": self.segments,
+            "channels": self.channels,
+            "testing": self.testing,
+            "simulate": self.simulate,
         }
 
 

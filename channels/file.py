@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from channels.mime import BadAddress, compose
+from channels.mime import BadAddress, compose, not_an_address
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result, clean_text, message_json, too_big
 
 
@@ -47,7 +47,7 @@ class Folder(Adapter):
         try:
             body = self._body(message)
         except BadAddress as bad:
-            return Receipt(Result.REFUSED, words=f"not sent: {bad}", suppress="invalid_address")
+            return not_an_address(bad)
         if len(body) > self.settings.max_bytes:
             return too_big(len(body), self.settings.max_bytes)
         name = f"{file_name(message.key)}.{self.settings.format}"
@@ -59,7 +59,7 @@ class Folder(Adapter):
 
     def _body(self, message: Outgoing) -> bytes:
         if self.settings.format == "eml":
-            return compose(message, self._clock()).as_bytes()
+            return compose(message, self._clock())
         told = message_json(self.name, message)
         return clean_text(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1)).encode()
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Literal, cast
 
 import aiosmtplib
-from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
+from aiosmtplib.protocol import PERIOD_REGEX
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from channels.mime import BadAddress, compose, mailbox, sender_of
+from channels.dkim import Dkim, Signer
+from channels.mime import BadAddress, compose, mailbox, message_id, not_an_address, sender_of
 from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result, too_big, without
 
 HARD_BOUNCE = re.compile(r"\b5\.1\.(1|10)\b")
@@ -42,7 +43,7 @@ class Settings(BaseModel):
     """`tls`: "starttls" (demanded, not optional), "tls" from the first byte, "none"; by default none on loopback, else starttls.
 
     `timeout`: seconds for one message, connecting included. `concurrency`: connections. `ca_file`: PEM of further authorities
-    that may sign the server's certificate. `hello`: the name given in EHLO."""
+    that may sign the server's certificate. `hello`: the name given in EHLO. `dkim`: signs every message."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -57,6 +58,7 @@ class Settings(BaseModel):
     max_bytes: int = Field(default=10_000_000, ge=1_000)
     on_unknown: Literal["assume_sent", "retry"] = "assume_sent"
     hello: str | None = None
+    dkim: Dkim | None = None
 
     @property
     def local(self) -> bool:
@@ -88,20 +90,25 @@ class Smtp(Adapter):
         self.capabilities = Capabilities(
             address="email", concurrency=settings.concurrency, on_unknown=settings.on_unknown, local=settings.local
         )
+        self.server = (settings.host, settings.port or {"tls": 465, "starttls": 587, "none": 25}[settings.security])
         self._clock = clock
         self._idle: list[aiosmtplib.SMTP] = []
         self._free = asyncio.Semaphore(settings.concurrency)
         self._tls: ssl.SSLContext | None = None
+        self._signer = Signer(settings.dkim) if settings.dkim is not None else None
 
     async def send(self, message: Outgoing) -> Receipt:
         """One dialogue. Raises ValueError for a sender or a template that a person must mend."""
         _, sender = sender_of(message.sender)
         try:
             to = mailbox(message.to)
-            mail = compose(message, self._clock())
+            now = self._clock()
+            raw = compose(message, now)
         except BadAddress as bad:
-            return Receipt(Result.REFUSED, words=f"not sent: {bad}", suppress="invalid_address")
-        body = PERIOD_REGEX.sub(b"..", normalize_message_line_endings(mail.as_bytes()))
+            return not_an_address(bad)
+        if self._signer is not None:
+            raw = self._signer.sign(raw, sender.rpartition("@")[2], int(now.timestamp())) + raw
+        body = PERIOD_REGEX.sub(b"..", raw)
         if len(body) > self.settings.max_bytes:
             return too_big(len(body), self.settings.max_bytes)
         async with self._free:
@@ -111,7 +118,9 @@ class Smtp(Adapter):
                 if receipt is not None:
                     break
         words = without(receipt.words, [self.settings.password.get_secret_value()])
-        return Receipt(receipt.result, str(mail["Message-ID"]), words, receipt.retry_after, receipt.suppress)
+        return Receipt(
+            receipt.result, message_id(message, sender.rpartition("@")[2]), words, receipt.retry_after, receipt.suppress
+        )
 
     async def _attempt(self, dialogue: Dialogue) -> Receipt | None:
         """What became of it on one connection; None where an idle connection turned out to be dead and another must be tried."""

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from engine.app.ending import end_process
 from tests import servers as session
+from tests.conditions import Store, kept_store
 
-settings.register_profile("sojourn", deadline=None)  # how long an example takes says something of the machine only
+settings.register_profile("sojourn", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # it tells of machines
 settings.load_profile("sojourn")
 
 _exit_status = pytest.StashKey[int]()
@@ -35,6 +36,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open the session's folder; let a polite kill end the session in order, so that no server stays behind."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job, whose children would ignore Ctrl-C too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not _is_worker(config):
         session.open_session()
         signal.signal(signal.SIGTERM, _interrupt)
@@ -63,8 +66,15 @@ def servers() -> session.Servers:
 @pytest.fixture
 def database_url(servers: session.Servers) -> Iterator[str]:
     """URL of a fresh, migrated, empty database that is dropped after the test."""
-    with session.fresh_database(f"test_{secrets.token_hex(6)}") as url:
+    with session.fresh_database() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def store(servers: session.Servers) -> Iterator[Store]:
+    """A store and a loop for all examples of a module."""
+    with kept_store() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,10 @@ from typing import Any
 from sqlalchemy.engine import Row
 
 from engine.app.deploying import deploy
+from engine.app.testing.sink import Sink
 from engine.app.wiring import Worker, open_worker
 from engine.authoring.project import load_project
 from engine.core.incoming import Accepted, Incoming
-from engine.delivery.channel import Adapter, Capabilities, Outgoing, Receipt, Result
 from engine.settings.project import CohortSettings, RelaySettings, Settings
 from engine.store import parking
 from engine.store.database import fetch, transaction
@@ -64,28 +64,6 @@ HELLO = (
 _numbers = itertools.count()
 
 
-class Sink(Adapter):
-    """A channel that keeps what it was given. `answer` decides receipts; `sent` holds those it accepted."""
-
-    def __init__(self, name: str, address: str = "") -> None:
-        self.name = name
-        self.capabilities = Capabilities(address=address, idempotent=True, concurrency=500, on_unknown="retry", local=True)
-        self.seen: list[Outgoing] = []
-        self.answer: Callable[[Outgoing], Receipt | Exception] = lambda m: Receipt(Result.ACCEPTED)
-
-    async def send(self, message: Outgoing) -> Receipt:
-        """Keep the message and answer."""
-        self.seen.append(message)
-        answer = self.answer(message)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def to(self, customer: int) -> list[Outgoing]:
-        """What this customer was handed."""
-        return [m for m in self.seen if m.customer == str(customer)]
-
-
 def write_project(folder: Path, files: Mapping[str, str]) -> Path:
     """A project folder with `files` (path → text) over working defaults for policy, tracking and a template."""
     defaults = {
@@ -103,13 +81,14 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Path:
 
 @dataclass(slots=True)
 class Running:
-    """A running Sojourn. `email` and `sms` are sinks."""
+    """A running Sojourn. `email` and `sms` are sinks, and so are `others`, by name."""
 
     folder: Path
     worker: Worker
     email: Sink
     sms: Sink
     customers: dict[str, int] = field(default_factory=dict)
+    others: dict[str, Sink] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
 
@@ -127,7 +106,7 @@ class Running:
 
     async def deploy(self) -> None:
         """Compile and deploy the folder as it is now."""
-        await deploy(self.worker.core.database, load_project(self.folder, {"email", "sms"}), "test")
+        await deploy(self.worker.core.database, load_project(self.folder, {"email", "sms", *self.others}), "test")
 
     def known(self, user: str, **traits: Any) -> Incoming:
         """What makes a customer known, with an e-mail address unless told otherwise, for `accept`."""
@@ -158,7 +137,7 @@ class Running:
         async with transaction(self.worker.core.database) as c:
             return await fetch(c, statement, **values)
 
-    async def until(self, ready: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, ready: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait until `ready` (sync or async) is true; fail with a picture of the store when it isn't in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -173,7 +152,7 @@ class Running:
         pending = await self.query("select count(*) from inputs where relayed_at is null")
         raise AssertionError(f"not in {seconds} s: {rows} {messages} pending inputs: {pending}")
 
-    async def settled(self, seconds: float = 20.0) -> None:
+    async def settled(self, seconds: float = 60.0) -> None:
         """Wait until every enrollment has ended."""
 
         async def over() -> bool:
@@ -243,10 +222,14 @@ async def running(
     sandboxed: bool = False,
     served: Sequence[str] = ("email", "sms"),
     lanes: Sequence[str] = BOTH,
+    keeps_chores: bool = False,
+    others: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has."""
+    """Sojourn in this process on `folder`, deployed and working. `served`: the channels that this worker has. `others`: further
+    ones, with the attribute that each sends to. Who keeps chores deletes their Schedules at the end: they would go on."""
     email, sms = Sink("email", "email"), Sink("sms", "phone")
+    more = {name: Sink(name, address) for name, address in (others or {}).items()}
     values = Settings(
         cohort=CohortSettings(max_size=settings.pop("max_size", 500)),
         relay=RelaySettings(partitions=settings.pop("partitions", 2)),
@@ -257,12 +240,13 @@ async def running(
         database_url,
         temporal_address,
         prefix=prefix,
-        channels={sink.name: sink for sink in (email, sms) if sink.name in served},
+        channels={sink.name: sink for sink in (email, sms, *more.values()) if sink.name in (*served, *more)},
         sandboxed=sandboxed,
         lanes=lanes,
+        keeps_chores=keeps_chores,
         heartbeat_seconds=10.0,
     ) as worker:
-        run = Running(folder, worker, email, sms)
+        run = Running(folder, worker, email, sms, others=more)
         await run.deploy()
         run.resume()
         try:

@@ -18,6 +18,18 @@ steps:
 {more}{after}"""
 
 
+RECOVERY = """
+journey: recovery
+tier: service
+enter: {event: pinged, again: always}
+exit: [{event: cancelled}]
+steps:
+  - wait: 300d
+    id: long
+"""
+"""A journey in which whoever is in it stays until `cancelled`: for holds that last while somebody is in it."""
+
+
 def letter(
     name: str,
     tier: str = "lifecycle",

@@ -6,7 +6,7 @@ one door as `consent_changed`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +19,7 @@ from engine.api.linked import FORM_LIMIT, Link, form, not_now, unknown
 from engine.api.pages import button, page, paragraph
 from engine.api.reach import Reach
 from engine.api.reading import read_body
-from engine.api.taking import patiently, take
+from engine.api.taking import patiently
 from engine.core.consent import awaiting, taken_back
 from engine.core.facts import ConsentFact
 from engine.core.incoming import Incoming
@@ -28,7 +28,7 @@ from engine.delivery.deployment import NothingDeployed
 from engine.delivery.facts import consent_fact
 from engine.delivery.links import BadLink
 from engine.intake.agreeing import CONFIRMATION
-from engine.store import customers, planned, profiles
+from engine.store import customers, identities, planned, profiles
 from engine.store.database import now, transaction
 
 FIELD, VALUE = "Confirm", "Yes"
@@ -65,12 +65,13 @@ def routes(reach: Reach) -> APIRouter:
         """Turns what awaits its confirmation on the link's channel and topic into consent; nothing else changes."""
         asked = _read(reach, token)
         try:
-            waiting, alone = (None, False) if asked is None else await _awaiting(reach, asked)
+            waiting, alone, customer = (None, False, 0) if asked is None else await _awaiting(reach, asked)
             if asked is None or waiting is None:
                 return unknown(_NO_LINK)
             if (FIELD, VALUE) not in parse_qsl((await read_body(request, FORM_LIMIT)).decode(errors="replace")):
                 return _question(asked.link, status=400)
-            await take(reach, [_confirmation(asked.link, r, alone=alone) for r in waiting])
+            link = replace(asked.link, customer=customer)
+            await reach.entrance.accept([_confirmation(link, r, alone=alone) for r in waiting])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
             return not_now(refusal_of(error), _STILL, FIELD, VALUE)
         if not waiting:
@@ -93,23 +94,24 @@ def _read(reach: Reach, token: str) -> Asked | None:
     return None
 
 
-async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[ConsentFact] | None, bool]:
-    """What the link can confirm, None where its address isn't the customer's (any more), or there is nobody; and whether its
-    channel alone wants to be confirmed."""
+async def _awaiting(reach: Reach, asked: Asked) -> tuple[list[ConsentFact] | None, bool, int]:
+    """What the link can confirm, None where its address isn't the customer's (any more), or there is nobody; whether its channel
+    alone wants to be confirmed; and whom the customer was merged into, if they were."""
     link = asked.link
     async with patiently(), transaction(reach.database) as c:
-        person = await profiles.person(c, link.customer)
+        customer = await identities.survivor(c, link.customer)
+        person = await profiles.person(c, customer)
         if person is None or person.erased_at is not None:
-            return None, False
+            return None, False, customer
         attribute = (await planned.addresses(c)).get(link.channel, "")
         address = str(person.attributes.get(attribute) or "") if attribute else str(link.customer)
         if not reach.links.sent_to(asked.mark, address):
-            return None, False
+            return None, False, customer
         policy = (await reach.deployments.current(c)).policy
         alone = not any(rule.double_opt_in and rule.channel != link.channel for rule in policy.consent)
-        told, moment = [consent_fact(r) for r in await customers.consents(c, [link.customer])], await now(c)
+        told, moment = [consent_fact(r) for r in await customers.consents(c, [customer])], await now(c)
         waiting = awaiting(told, link.channel, link.topic, moment)
-        return [s for s in waiting if not taken_back(told, s, _channel(link, s, alone=alone), moment)], alone
+        return [s for s in waiting if not taken_back(told, s, _channel(link, s, alone=alone), moment)], alone, customer
 
 
 def _channel(link: Link, statement: ConsentFact, *, alone: bool) -> str:

@@ -16,15 +16,13 @@ from sqlalchemy.engine import Row
 from engine.api import describe
 from engine.api.errors import Refusal
 from engine.api.reach import Reach
+from engine.api.rights import caller
 from engine.api.taking import patiently
 from engine.core.wire import Json
 from engine.insight.asked import BadMoment, read_moment
 from engine.insight.why import why as why_of
-from engine.settings.project import Role
-from engine.store import customers, profiles, refusals
+from engine.store import customers, history, memberships, profiles, refusals
 from engine.store.database import Connection, transaction
-
-READERS: tuple[Role, ...] = ("operator", "analyst", "privacy")
 
 PAGE, LONGEST_PAGE = 50, 200
 """Messages per page: unless told, and at the most."""
@@ -44,13 +42,14 @@ def routes(reach: Reach) -> APIRouter:
         decisions: Annotated[bool, Query(description="with every decision and every gate's answer")] = False,
     ) -> JSONResponse:
         """The customer's rows of the ledger, newest first. `next` is null on the last page."""
-        reach.access.caller(request, *READERS)
+        await caller(reach, request)
         async with patiently(), transaction(reach.database) as c:
-            found = await profiles.messages(c, await _customer(c, user_id), before, limit + 1)
+            found = await profiles.messages(c, customer := await customer_of(c, user_id), before, limit + 1)
             page = [_plain(r) for r in found[:limit]]
+            await _add_became(c, customer, page)
             if decisions:
                 await _add_decisions(c, page)
-        return _json({"messages": page, "next": page[-1]["id"] if len(found) > limit else None})
+        return answer({"messages": page, "next": page[-1]["id"] if len(found) > limit else None})
 
     @router.get("/{user_id:path}/why", summary="Why something was sent or wasn't", openapi_extra=described)
     async def why(
@@ -60,27 +59,27 @@ def routes(reach: Reach) -> APIRouter:
         at: Annotated[str | None, Query(description="ISO 8601; without an offset by the customer's own clock")] = None,
     ) -> JSONResponse:
         """Every decision about this customer with every gate, in words, as `sojourn why` tells it; with `at`, what stood then."""
-        reach.access.caller(request, *READERS)
+        await caller(reach, request)
         try:
             moment = None if at is None else read_moment(at)
             async with patiently(), transaction(reach.database) as c:
-                told = await why_of(c, await _customer(c, user_id), journey, reach.deployments, moment)
+                told = await why_of(c, await customer_of(c, user_id), journey, reach.deployments, moment)
         except BadMoment as bad:
             raise Refusal(400, "bad_timestamp", f"at: {bad}", f"{bad.hint}; in a URL + is %2B") from None
-        return _json(told.to_json())
+        return answer(told.to_json())
 
     @router.get("/{user_id:path}", summary="One customer", openapi_extra=described)
     async def customer(request: Request, user_id: str) -> JSONResponse:
-        """Attributes, identifiers, consents, suppressions, open holds, the newest enrollments with where they stand, and the
-        newest entries that a limit on journeys refused."""
-        reach.access.caller(request, *READERS)
+        """Attributes, identifiers, consents, suppressions, open holds, segments, stages (the newest first), the newest
+        enrollments with where they stand, and the newest entries that a limit on journeys refused."""
+        await caller(reach, request)
         async with patiently(), transaction(reach.database) as c:
-            return _json(await _profile(c, await _customer(c, user_id)))
+            return answer(await _profile(c, await customer_of(c, user_id)))
 
     return router
 
 
-async def _customer(c: Connection, user_id: str) -> int:
+async def customer_of(c: Connection, user_id: str) -> int:
     """Our id of the source's `user_id`. Raises Refusal (404)."""
     found = {} if "\x00" in user_id else await customers.find(c, [("user_id", user_id)])
     if not found:
@@ -99,6 +98,8 @@ async def _profile(c: Connection, customer: int) -> Json:
         "consents": _consents(await profiles.consents(c, customer)),
         "suppressions": [_plain(r) for r in await profiles.suppressions(c, customer)],
         "holds": [_plain(r) for r in await profiles.holds(c, customer)],
+        "segments": [_plain(r) for r in await memberships.of_customer(c, customer)],
+        "stages": [_plain(r) for r in await memberships.history(c, customer)],
         "enrollments": [_plain(r) for r in await profiles.enrollments(c, customer)],
         "refusals": [_plain(r) for r in await refusals.of_customer(c, customer)],
     }
@@ -115,6 +116,14 @@ def _consents(statements: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     return found
 
 
+async def _add_became(c: Connection, customer: int, page: list[dict[str, Any]]) -> None:
+    by_key: dict[str, list[Json]] = defaultdict(list)
+    for r in await history.became(c, customer, [m["key"] for m in page]):
+        by_key[r.key].append({k: v for k, v in _plain(r).items() if k != "key"})
+    for message in page:
+        message["became"] = by_key[message["key"]]
+
+
 async def _add_decisions(c: Connection, page: list[dict[str, Any]]) -> None:
     by_key: dict[str, list[Json]] = defaultdict(list)
     for r in await profiles.decisions(c, [m["key"] for m in page]):
@@ -127,6 +136,6 @@ def _plain(row: Row[Any]) -> dict[str, Any]:
     return dict(row._mapping)
 
 
-def _json(body: Json) -> JSONResponse:
+def answer(body: Json) -> JSONResponse:
     """With moments as ISO 8601, and out of every cache: it is personal."""
     return describe.Answer(body, headers={"Cache-Control": "no-store"})

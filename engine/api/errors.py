@@ -23,6 +23,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from engine.delivery.deployment import NothingDeployed
+from engine.intake.resolving import Moved
+from engine.observe.words import in_a_line
 from engine.store.trouble import lost
 
 log = logging.getLogger("sojourn.api")
@@ -75,7 +77,7 @@ def of_database(error: SQLAlchemyError | OSError) -> Refusal:
             return unavailable("unavailable", "the database can't be reached now")
         # 22: a value that its column can't hold; 54: one that is too large for an index.
         if state[:2] in ("22", "54"):
-            log.error("a request holds a value that can't be stored: %s", error.orig)
+            log.error("a request holds a value that can't be stored: %s", in_a_line(error))
             return Refusal(400, "unstorable", "a value of this request can't be stored; nothing of it was taken")
     log.error("the database refused a statement", exc_info=error)
     return internal()
@@ -95,6 +97,8 @@ def refusal_of(error: Exception) -> Refusal:
             return unavailable("nothing_deployed", f"{error}; until then nothing can be taken")
         case SQLAlchemyError() | OSError():
             return of_database(error)
+        case Moved():
+            return unavailable("busy", "the customer is being merged with others by somebody else")
         case RequestValidationError():
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"][1:])
@@ -116,5 +120,5 @@ def install(app: FastAPI) -> None:
     async def answer(_: Request, error: Exception) -> JSONResponse:
         return refusal_of(error).response()
 
-    for kind in (Refusal, NothingDeployed, SQLAlchemyError, OSError, RequestValidationError, HTTPException, Exception):
+    for kind in (Refusal, NothingDeployed, SQLAlchemyError, OSError, Moved, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)

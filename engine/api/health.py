@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -14,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.api import describe
 from engine.api.reach import Reach
-from engine.store import readiness, relay
+from engine.observe.words import in_a_line
+from engine.store import readiness, relay, senders
 from engine.store.database import transaction
 from engine.store.schema import head
 from engine.temporal.grouping import BULK, URGENT
@@ -56,7 +58,8 @@ def routes(reach: Reach) -> APIRouter:
     @router.get("/readyz", summary="Everything it needs is there", responses={503: {"description": _NOT_READY}})
     async def readyz() -> JSONResponse:
         """The database at this schema and a deployment. Temporal that doesn't answer is a warning, and so are inputs that no
-        worker has brought to it for a minute, and a clock over a second away from the database's."""
+        worker has brought to it for a minute, a channel that rests because of complaints, and a clock over a second away from the
+        database's."""
         found = Findings()
         await asyncio.gather(_database(reach, found), _temporal(reach, found))
         body = {"ready": found.ready(), "checks": dict(sorted(found.checks.items())), "warnings": found.warnings}
@@ -85,20 +88,27 @@ async def _database(reach: Reach, found: Findings) -> None:
                 ours = before + (datetime.now(UTC) - before) / 2
                 deployed = await readiness.newest_deployment(c)
                 waiting = await relay.waiting_seconds(c)
+                resting = await senders.rests(c)
     except TimeoutError:
         found.checks["database"] = f"it doesn't answer within {PATIENCE:.0f} s"
         return
     except (SQLAlchemyError, OSError) as error:
-        log.warning("not ready: the database: %s", error)
+        log.warning("not ready: the database: %s", in_a_line(error))
         found.checks["database"] = "it can't be reached"
         return
     found.checks["deployment"] = "ok" if deployed else "nothing is deployed yet: run `sojourn deploy`"
     for urgent, seconds in sorted(waiting.items(), reverse=True):
         if seconds > BACKLOG:
             found.warnings.append(_backlog(URGENT if urgent else BULK, seconds))
+    found.warnings += [_rests(r) for r in resting]
     skew = (theirs - ours).total_seconds()
     if abs(skew) > SKEW:
         found.warnings.append(f"this machine's clock and the database's are {abs(skew):.1f} s apart")
+
+
+def _rests(r: Any) -> str:
+    since = f"{r.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{r.channel} rests since {since}: {senders.tell(r)} (`sojourn channels lift {r.channel}`)"
 
 
 def _backlog(lane: str, seconds: float) -> str:
@@ -119,6 +129,6 @@ async def _said(probe: Awaitable[None]) -> str:
     except TimeoutError:
         return f"it doesn't answer within {PATIENCE:.0f} s"
     except Exception as error:  # noqa: BLE001  # whatever the probe says is the finding, and it is logged
-        log.warning("not ready: Temporal: %s", error)
+        log.warning("not ready: Temporal: %s", in_a_line(error))
         return "it can't be reached"
     return "ok"

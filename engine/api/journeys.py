@@ -14,7 +14,8 @@ from engine.api.calls import name_of, object_of
 from engine.api.errors import Refusal
 from engine.api.reach import Reach
 from engine.api.reading import CALL_LIMIT, checked, read_json
-from engine.api.taking import patiently, take
+from engine.api.rights import caller
+from engine.api.taking import patiently
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Entry, Plan
 from engine.settings.problems import nearest
@@ -40,7 +41,7 @@ def routes(reach: Reach) -> APIRouter:
         """Start one customer's passage through the journey. With a messageId, the same call again changes nothing.
 
         Needs a token with the role operator or source. 404 for an unknown journey, 409 for one that no call can enter."""
-        caller = reach.access.caller(request, "operator", "source")
+        holder = await caller(reach, request)
         body = await read_json(request, CALL_LIMIT)
         checked(body, "the call")
         async with patiently(), transaction(reach.database) as c:
@@ -52,13 +53,13 @@ def routes(reach: Reach) -> APIRouter:
             raise Refusal(400, "no_identifier", "userId is missing", "an enrollment is a customer's")
         incoming = Incoming(
             "enroll",
-            f"token/{caller.name}",
+            f"token/{holder.name}",
             name_of(body, "messageId") or str(uuid.uuid4()),
             properties=properties,
             identifiers={"user_id": user},
             journey=name,
         )
-        accepted = (await take(reach, [incoming]))[0]
+        accepted = (await reach.entrance.accept([incoming]))[0]
         reason = None if accepted.enrollments else await _why_not(reach, incoming, accepted, plan, entry, key)
         return Enrolled(enrollments=list(accepted.enrollments), reason=reason)
 
@@ -96,6 +97,8 @@ def _key(body: Mapping[str, Any], entry: Entry, properties: dict[str, Any]) -> s
 
 async def _why_not(reach: Reach, incoming: Incoming, accepted: Accepted, plan: Plan, entry: Entry, key: str) -> str:
     """In words, why a call enrolled nobody."""
+    if accepted.erased:
+        return accepted.quarantined
     if accepted.quarantined:
         return f"the call was put aside: {accepted.quarantined}"
     if accepted.duplicate:

@@ -44,10 +44,10 @@ HEADERS = {
 }
 
 
-def page(title: str, *body: str, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
+def page(title: str, *body: str, status: int = 200, headers: dict[str, str] | None = None, language: str = "en") -> HTMLResponse:
     """A page of its own. `title` is text; `body` is HTML that was escaped already."""
     html = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n" + "\n".join(body) + "\n</main>\n</body>\n</html>\n"

@@ -6,6 +6,7 @@ Source of the rules: RFC 8058 and semantics.md, "Consent". The withdrawal goes t
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,11 +19,11 @@ from engine.api.linked import FORM_LIMIT, Link, form, not_now, unknown
 from engine.api.pages import button, page, paragraph
 from engine.api.reach import Reach
 from engine.api.reading import read_body
-from engine.api.taking import patiently, take
+from engine.api.taking import patiently
 from engine.core.incoming import Incoming
 from engine.delivery.deployment import NothingDeployed
 from engine.delivery.links import BadLink
-from engine.store import profiles
+from engine.store import identities, profiles
 from engine.store.database import transaction
 
 FIELD, VALUE = "List-Unsubscribe", "One-Click"
@@ -53,11 +54,12 @@ def routes(reach: Reach) -> APIRouter:
         """Withdraws the consent to the link's channel and topic. Once withdrawn, again changes nothing."""
         link = _read(reach, token)
         try:
-            if link is None or not await _known(reach, link):
+            link = None if link is None else await _today(reach, link)
+            if link is None:
                 return unknown(_NO_LINK)
             if not _one_click(await read_body(request, FORM_LIMIT), request.headers.get("content-type", "")):
                 return _question(link, status=400)
-            await take(reach, [await _withdrawal(reach, link)])
+            await reach.entrance.accept([await _withdrawal(reach, link)])
         except (Refusal, NothingDeployed, SQLAlchemyError, OSError) as error:
             return not_now(refusal_of(error), _STILL, FIELD, VALUE)
         return page(
@@ -80,9 +82,11 @@ def _read(reach: Reach, token: str) -> Link | None:
     return None
 
 
-async def _known(reach: Reach, link: Link) -> bool:
+async def _today(reach: Reach, link: Link) -> Link | None:
+    """The link for whom its customer is today, who may have been merged since; None where there is no such customer."""
     async with patiently(), transaction(reach.database) as c:
-        return await profiles.person(c, link.customer) is not None
+        customer = await identities.survivor(c, link.customer)
+        return None if await profiles.person(c, customer) is None else replace(link, customer=customer)
 
 
 async def _withdrawal(reach: Reach, link: Link) -> Incoming:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
 import tempfile
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 
 import uvloop
 
@@ -28,6 +26,7 @@ from engine.app.demo_outcome import Outcome, look
 from engine.app.demo_sample import Sample, read_sample
 from engine.app.deploying import deploy
 from engine.app.embedded import Embedded, make_folder
+from engine.app.ending import ending_on_request, undisturbed
 from engine.app.wiring import Core, Worker, open_core, open_worker
 from engine.authoring.project import load_project
 from engine.core.logical import LogicalClock
@@ -101,7 +100,7 @@ def demo_folder(keep: bool) -> Iterator[Path]:
         yield folder
     finally:
         if not keep:
-            _undisturbed(lambda: shutil.rmtree(folder, ignore_errors=True))
+            undisturbed(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @contextlib.contextmanager
@@ -112,12 +111,12 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
     Raises DemoError, SampleError, MailboxError, RefusedCall, ServerError, AuthoringError and SettingsError."""
     sample = read_sample(options.project, options.households, options.days)
     with contextlib.ExitStack() as last:
-        last.enter_context(_ending_on_request())
+        last.enter_context(ending_on_request())
         mailbox = last.enter_context(open_mailbox(options.folder / "mailbox"))
         settings = _settings(options, mailbox)
         tell("servers", 0, 1)
         servers = Embedded.start(options.folder / "data", exact_timers=True, durable=False, ui_port=None)
-        last.callback(_undisturbed, servers.stop)
+        last.callback(undisturbed, servers.stop)
         tell("servers", 1, 1)
         tell("migrate", 0, 1)
         migrate(servers.database_url)
@@ -125,33 +124,6 @@ def played(options: Options, tell: Tell) -> Iterator[Demo]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             journeys, outcome = runner.run(_play(options, settings, sample, servers, mailbox, tell))
         yield Demo(options, sample, journeys, outcome, mailbox, servers)
-
-
-@contextlib.contextmanager
-def _ending_on_request() -> Iterator[None]:
-    """While the block runs SIGTERM and SIGHUP mean what Ctrl-C means, which is heard also by what a script started in the
-    background, where SIGINT comes in ignored."""
-    before = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def _undisturbed(stop: Callable[[], None]) -> None:
-    """Run `stop` to its end: a second Ctrl-C must not leave a server behind."""
-    before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        stop()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _settings(options: Options, mailbox: Mailbox) -> Settings:

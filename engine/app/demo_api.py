@@ -40,6 +40,8 @@ class Api:
             answer = await self.client.post("/v1/batch", json={"batch": list(calls[i : i + BATCH])})
             if answer.status_code != 200:
                 raise RefusedCall(f"the API answered {answer.status_code}: {answer.text[:300]}")
+            if aside := answer.json().get("quarantined"):
+                raise RefusedCall(f"the API put {len(aside)} of {len(calls)} calls aside: {aside[0]['reason']}")
 
 
 @asynccontextmanager

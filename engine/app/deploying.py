@@ -1,93 +1,191 @@
-"""Deploying a compiled project: every document by its content hash, in one transaction. All of it takes effect or none."""
+"""Deploying: every document by its content hash, in one transaction. All of it takes effect or none, and what was shown is what
+happens, because `release.looked_at` says both.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from engine.app.release import KINDS, Change, Changes, Fate, Refused, Release, Wishes, looked_at, release_of
 from engine.authoring.project import Compiled
-from engine.core.plan import plan_to_json
-from engine.core.policy import policy_to_json
 from engine.core.wire import digest
+from engine.delivery.deployments import Deployments
+from engine.intake.interpreting import meanings
+from engine.intake.planning import refuse_past
+from engine.store import audit, memberships, moves
 from engine.store import deployments as store
 from engine.store.database import Connection, Database, transaction
 
-FILES = ("policy", "segments", "tracking")
-"""What a deployment holds of files that all journeys share, besides templates."""
+__all__ = ["Change", "Changes", "Fate", "Refused", "Release", "Wishes", "deploy", "preview", "put_in_force", "release_of"]
+
+AS_IT_WAS = Wishes()
+"""Those inside finish on the plan they started with."""
+
+SHORTEST_HASH = 6
+"""Characters that name a deployment at the least."""
+
+
+class Overtaken(Refused):
+    """Somebody else has deployed since the preview."""
+
+
+class Stranded(Refused):
+    """People wait in steps that the new plan doesn't have. `changes`: all that was looked at."""
+
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        told = [
+            f"{journey}: {f.count} at {f.step!r} (enrollment {f.first}{' and others' if f.count > 1 else ''})"
+            for journey, f in changes.stranded()
+        ]
+        journey, first = changes.stranded()[0]
+        hint = f"say where they go on: --map {journey}.{first.step}=STEP; or let them finish: --strategy {journey}=pin"
+        super().__init__(f"nothing was deployed: the new plan has no step for {'; '.join(told)}", hint)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a deploy does to one journey: `new`, `changed`, `same` or `gone` (enrolls nobody any more); how many are inside,
-    by step."""
+class Deployed:
+    """One deployment of the past, or the one in force. `changed`: journeys, by name with `new`, `changed`, `gone`, `10% on trial`
+    or `takes nobody`; then the documents that journeys share."""
 
-    journey: str
-    kind: str
-    old: str | None
-    new: str | None
-    inside: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a deploy does. `shared`: what journeys have in common and is other than before, by name with `new`, `changed` or
-    `gone`: policy.yaml, segments.yaml, tracking.yaml, templates. It holds at once, for those inside too."""
-
-    journeys: tuple[Change, ...]
-    shared: tuple[tuple[str, str], ...] = ()
+    number: int
+    at: datetime
+    actor: str
+    act: str
+    hash: str
+    changed: tuple[tuple[str, str], ...]
 
 
-async def preview(c: Connection, compiled: Compiled) -> Changes:
-    """What deploying `compiled` would change."""
-    row = await store.newest(c)
-    old: dict[str, str] = dict(row.plans) if row is not None else {}
-    inside: dict[str, Counter[str]] = defaultdict(Counter)
-    for r in await store.live_counts(c):
-        inside[r.journey][r.step or "at its beginning"] += r.n
-    changes = []
-    for journey in sorted({*old, *compiled.plans}):
-        was = old.get(journey)
-        will = compiled.plans[journey].hash if journey in compiled.plans else None
-        kind = "new" if was is None else "gone" if will is None else "same" if was == will else "changed"
-        changes.append(Change(journey, kind, was, will, tuple(sorted(inside[journey].items()))))
-    return Changes(tuple(changes), await _shared(c, row, compiled) if row is not None else ())
+async def preview(c: Connection, compiled: Compiled, wishes: Wishes = AS_IT_WAS) -> Changes:
+    """What deploying `compiled` would change. Raises Refused."""
+    return await looked_at(c, Deployments(), release_of(compiled), wishes)
 
 
-async def _shared(c: Connection, row: Any, compiled: Compiled) -> tuple[tuple[str, str], ...]:
-    """What journeys share that is other than in the deployment `row`."""
-    bodies = _bodies(compiled)
-    found = [(f"{kind}.yaml", "changed") for kind in FILES if digest(bodies[kind]) != getattr(row, kind)]
-    if digest(bodies["templates"]) != row.templates:
-        was, will = (
-            {f"template {b['channel']}/{b['name']}": digest(b) for b in listed}
-            for listed in ((await store.documents(c, [row.templates]))[row.templates], bodies["templates"])
-        )
-        for name in sorted(was.keys() | will.keys()):
-            if was.get(name) != will.get(name):
-                found.append((name, "new" if name not in was else "gone" if name not in will else "changed"))
-    return tuple(found)
+async def deploy(database: Database, compiled: Compiled, actor: str, wishes: Wishes = AS_IT_WAS) -> tuple[int, Changes]:
+    """Make `compiled` the deployed project. See `put_in_force`."""
+    return await put_in_force(database, release_of(compiled), actor, wishes)
 
 
-def _bodies(compiled: Compiled) -> dict[str, Any]:
-    """The documents of a deployment besides its plans, by kind."""
-    return {
-        "policy": policy_to_json(compiled.policy),
-        "tracking": compiled.tracking.to_json(),
-        "segments": compiled.segments.to_json(),
-        "templates": [t.to_json() for _, t in sorted(compiled.templates.items())],
-    }
-
-
-async def deploy(database: Database, compiled: Compiled, actor: str) -> tuple[int, Changes]:
-    """Make `compiled` the deployed project. The deployment's id and what changed. Those inside finish on the plan they
-    started with."""
-    bodies = _bodies(compiled)
-    hashes = {kind: digest(body) for kind, body in bodies.items()}
+async def deploy_if_other(database: Database, compiled: Compiled, actor: str) -> Changes:
+    """What `sojourn up` does with the files: `deploy`, unless they are what is in force already and something is on trial or
+    takes nobody, which stays so. What it changed."""
+    release = release_of(compiled)
     async with transaction(database) as c:
-        changes = await preview(c, compiled)
-        await store.put_documents(c, [(hashes[kind], kind, body) for kind, body in bodies.items()])
-        await store.put_documents(c, [(p.hash, "plan", plan_to_json(p)) for p in compiled.plans.values()])
-        plans = {name: plan.hash for name, plan in compiled.plans.items()}
-        number = await store.deploy(c, actor=actor, plans=plans, **hashes)
+        row = await store.newest(c)
+        trial = {journey: of["canary"] for journey, of in (row.rollout if row is not None else {}).items() if "canary" in of}
+        if row is not None and row.rollout:
+            plans = {name: plan.hash for name, plan in release.plans.items()}
+            if {**row.plans, **trial} == plans and all(release.documents[k] == getattr(row, k) for k in KINDS):
+                return Changes((), since=row.id)
+    return (await put_in_force(database, release, actor))[1]
+
+
+async def put_in_force(
+    database: Database, release: Release, actor: str, wishes: Wishes = AS_IT_WAS, seen: Changes | None = None
+) -> tuple[int, Changes]:
+    """Make `release` the one in force: the deployment's number, and what it did. `seen`: what a person was shown before.
+
+    Raises Overtaken where another deploy came after that, Stranded, other Refused, and PastSchedule where a journey would be sent
+    once, at a time that is over. Who is to be moved is asked afterwards, by `intake.moving`."""
+    deployments = Deployments()
+    async with transaction(database) as c:
+        changes = await looked_at(c, deployments, release, wishes)
+        await store.lock(c)  # nobody enters from here on: what takes long comes before
+        newest = await store.newest(c)
+        if newest is not None and newest.id != (changes if seen is None else seen).since:
+            if seen is not None:
+                raise Overtaken(f"somebody else has deployed meanwhile (number {newest.id})", "look again")
+            changes = await looked_at(c, deployments, release, wishes)
+        if changes.stranded():
+            raise Stranded(changes)
+        await refuse_past(c, [release.plans[one.journey] for one in changes.journeys if one.kind in ("new", "changed")])
+        await store.put_documents(c, release.bodies)
+        plans = changes.plans()
+        number = await store.deploy(
+            c, actor=actor, act=release.act, plans=plans, rollout=changes.rollout(), **{k: release.documents[k] for k in KINDS}
+        )
+        await moves.give_up(c, plans)
+        going = [one for one in changes.journeys if one.strategy == "migrate" and one.new is not None and one.old is not None]
+        named = changes.named
+        await moves.begin(c, number, [{"journey": g.journey, "plan": g.new, "named": named.get(g.journey, {})} for g in going])
+        await memberships.begin(c, await meanings(c, await deployments.current(c)))
+        await audit.note(c, actor, release.act.split()[0], [f"deployment/{number}"], _audited(release, changes))
     return number, changes
+
+
+def _audited(release: Release, changes: Changes) -> dict[str, Any]:
+    """What the log says of a deploy that was more than that."""
+    other = {one.journey: one.strategy for one in changes.journeys if one.strategy != "pin" and one.new is not None}
+    trial = {one.journey: one.canary for one in changes.journeys if one.canary is not None}
+    said: dict[str, Any] = {"strategy": other, "canary": trial}
+    if release.act.startswith("rollback"):
+        said["to"] = int(release.act.split()[-1])
+    return {name: value for name, value in said.items() if value}
+
+
+async def promotion(c: Connection) -> Release:
+    """What is on trial, for everybody. Raises Refused where nothing is."""
+    row = await store.newest(c)
+    trial = {journey: of["canary"] for journey, of in (row.rollout if row is not None else {}).items() if "canary" in of}
+    if row is None or not trial:
+        raise Refused("nothing is on trial", "`sojourn deploy --canary 10%` begins it")
+    drained = {journey: of for journey, of in row.rollout.items() if journey not in trial}
+    return replace(await _again(c, row, {**row.plans, **trial}), act="promote", rollout=drained)
+
+
+async def earlier(c: Connection, which: str | None) -> Release:
+    """What was in force with the deployment `which` (its number, or how its hash begins; None: the one before), without what was
+    on trial then. Raises Refused."""
+    rows = await store.listing(c, None)
+    if len(rows) < 2:
+        raise Refused("there is no earlier deployment to go back to", "`sojourn deployments` lists them")
+    found = [rows[1]] if which is None else [r for r in rows if which == str(r.id)]
+    if not found and which is not None and len(which) >= SHORTEST_HASH:
+        found = [r for r in rows if hash_of(r).startswith(which.lower())]
+        if len({hash_of(r) for r in found}) > 1:
+            raise Refused(f"several deployments have a hash that begins with {which!r}", "write more of it")
+    if not found:
+        raise Refused(f"there is no deployment {which!r}", "`sojourn deployments` lists their numbers and hashes")
+    row = found[0]
+    if row.id == rows[0].id:
+        raise Refused(f"deployment {row.id} is the one in force")
+    drained = {journey: of for journey, of in row.rollout.items() if "drained" in of}
+    return replace(await _again(c, row, row.plans), act=f"rollback to {row.id}", rollout=drained)
+
+
+async def _again(c: Connection, row: Any, plans: Mapping[str, str]) -> Release:
+    known = Deployments()
+    return Release({kind: getattr(row, kind) for kind in KINDS}, {name: await known.plan(c, h) for name, h in plans.items()})
+
+
+async def history(c: Connection, limit: int) -> list[Deployed]:
+    """The newest deployments, the one in force first."""
+    rows = await store.listing(c, limit + 1)
+    olders = [*rows[1:], *([None] if len(rows) <= limit else [])]
+    return [Deployed(r.id, r.at, r.actor, r.act, hash_of(r), _changed(r, o)) for r, o in zip(rows, olders, strict=False)][:limit]
+
+
+def hash_of(row: Any) -> str:
+    """Of a deployment: the same whenever the same is in force."""
+    return digest([{kind: getattr(row, kind) for kind in KINDS}, row.plans, row.rollout])
+
+
+def _changed(row: Any, older: Any) -> tuple[tuple[str, str], ...]:
+    was = older.plans if older is not None else {}
+    found = []
+    for journey in sorted({*was, *row.plans}):
+        said = row.rollout.get(journey, {})
+        if journey not in was:
+            found.append((journey, "new"))
+        elif journey not in row.plans:
+            found.append((journey, "gone"))
+        elif "canary" in said:
+            found.append((journey, f"{said['share']:.0%} on trial"))
+        elif was[journey] != row.plans[journey]:
+            found.append((journey, "changed"))
+        if said.get("drained"):
+            found.append((journey, "takes nobody"))
+    return (*found, *((kind, "changed") for kind in KINDS if older is not None and getattr(row, kind) != getattr(older, kind)))

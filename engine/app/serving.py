@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Generator
-from datetime import timedelta
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import uvicorn
@@ -22,7 +23,10 @@ from engine.api.access import Access
 from engine.api.app import create_app
 from engine.api.reach import Reach
 from engine.app.ending import end_process
+from engine.app.version import build
 from engine.app.wiring import Core, open_core
+from engine.delivery.channel import Channel, ChannelError, load_channel
+from engine.observe.metrics import watching
 from engine.settings.project import Settings
 from engine.store.schema import SchemaError, check
 from engine.temporal.client import Unreachable
@@ -30,8 +34,17 @@ from engine.temporal.client import connect as connect_temporal
 
 log = logging.getLogger("sojourn.api")
 
+KEPT_OPEN = 75
+"""Seconds that a connection without a request stays open: longer than load balancers and clients keep theirs (often a minute), or
+one would now and then send a request into a connection that is just being closed."""
+
 GRACE = 20
 """Seconds that requests get to finish at the end."""
+
+
+GARBAGE = (20_000, 20, 50)
+"""Thresholds of the garbage collector, for a process that makes many objects per request and hardly a cycle: with Python's own it
+walks through all of them again and again."""
 
 
 class Server(uvicorn.Server):
@@ -58,9 +71,25 @@ class TemporalProbe:
             raise Unreachable(f"Temporal at {self._address} says that it isn't serving")
 
 
-def reach_of(core: Core, temporal_address: str) -> Reach:
-    """What the API needs, from what every process has."""
+def told_by(settings: Settings) -> dict[str, Channel]:
+    """The channels, and the receivers of tasks, whose providers may call. One that can't be loaded here is said, and takes
+    no webhooks: events come in all the same."""
+    found = {}
+    for name, config in settings.adapters().items():
+        try:
+            found[name] = load_channel(name, config)
+        except ChannelError as error:
+            log.warning("%s; until then its webhook isn't there", error)
+    return found
+
+
+def reach_of(core: Core, temporal_address: str, channels: Mapping[str, Channel] | None = None) -> Reach:
+    """What the API needs, from what every process has. `channels`: those whose providers may call."""
     probe = TemporalProbe(temporal_address, core.settings.temporal.namespace)
+
+    def logical_now() -> datetime:
+        return core.clock.logical(datetime.now(UTC))
+
     return Reach(
         core.settings.project,
         Access.of(core.settings),
@@ -69,6 +98,11 @@ def reach_of(core: Core, temporal_address: str) -> Reach:
         core.intake,
         core.links,
         probe,
+        logical_now,
+        core.clock.logical,
+        channels or {},
+        {name: one.replies.texts() for name, one in core.settings.channels.items()},
+        inbox=core.settings.inbox,
     )
 
 
@@ -83,6 +117,7 @@ def server_of(reach: Reach, host: str, port: int) -> tuple[Server, socket.socket
         log_config=None,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEPT_OPEN,
         timeout_graceful_shutdown=GRACE,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -111,19 +146,25 @@ async def serve(
     Raises SchemaError where the database has another schema, OSError where the port is taken."""
     await asyncio.to_thread(check, url)
     async with open_core(settings, url, public_url=public_url) as core:
+        reach = reach_of(core, temporal_address, told_by(settings))
         server, listening = server_of(
-            reach_of(core, temporal_address),
+            reach,
             settings.api.host if host is None else host,
             settings.api.port if port is None else port,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         bound: int = listening.getsockname()[1]
-        log.info("the API listens on port %s", bound)
         started(bound)
-        with listening:
+        with listening, watching("sojourn_build_info", build):
             await server.serve(sockets=[listening])
+        await reach.tally.write(core.database)
+        for channel in reach.channels.values():
+            await channel.close()
 
 
 def run_api(

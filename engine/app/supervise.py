@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine.app.embedded import Embedded, make_folder
-from engine.app.processes import Claim, ServerError, alive, command_line, stop, write_private
+from engine.app.processes import Claim, ServerError, command_line, stop, write_private
 
 PATIENCE: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 10.0))
 """A child gets half a minute to finish what it is doing."""
@@ -87,6 +87,15 @@ def find_running(data: Path) -> Running | None:
         return None
 
 
+def left_over(data: Path) -> dict[int, str]:
+    """The processes that a killed `sojourn up` on the folder `data` left running: number → command line."""
+    try:
+        left = json.loads((data / "run.json").read_text())["children"]
+        return {int(pid): command for pid, command in left.items() if command and command_line(int(pid)) == command}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def sweep(data: Path, console: Console) -> None:
     """End what a killed `sojourn up` left running on the folder `data`, freeing its ports. ServerError where one runs."""
     if data.is_dir():
@@ -96,12 +105,9 @@ def sweep(data: Path, console: Console) -> None:
 
 
 def _stop_left_over(data: Path, console: Console) -> None:
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        left = json.loads((data / "run.json").read_text())["children"]
-        for pid, command in left.items():
-            if alive(int(pid)) and command and command_line(int(pid)) == command:
-                console.print(f"stopping process {pid}, which an earlier `sojourn up` left behind")
-                stop(int(pid), PATIENCE)
+    for pid in left_over(data):
+        console.print(f"stopping process {pid}, which an earlier `sojourn up` left behind")
+        stop(pid, PATIENCE)
 
 
 def up(

@@ -8,10 +8,16 @@ import signal
 from collections.abc import Callable, Sequence
 
 import uvloop
+from prometheus_client import start_http_server
+from prometheus_client.registry import Collector
 
+from engine.app.processes import ServerError, free_port
+from engine.app.version import build
 from engine.app.wiring import open_worker
+from engine.observe.metrics import exposed, watching
 from engine.settings.project import Settings
 from engine.store.schema import check
+from engine.temporal import telemetry
 from engine.temporal.grouping import BOTH
 
 GARBAGE = (20_000, 20, 20)
@@ -45,12 +51,29 @@ async def _until_asked(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    async with open_worker(settings, url, temporal_address, lanes=lanes) as worker:
-        _settle_garbage()
-        channels = ", ".join(sorted(worker.workers.channels)) or "no channels"
-        only = "" if set(lanes) == set(BOTH) else f"{' and '.join(lanes)} only, the rest needs another worker; "
-        say(f"working for {settings.project}: {channels}; {only}Temporal at {temporal_address}")
-        await worker.run(stop)
+    port = settings.metrics.port
+    core = None if port is None else free_port()
+    with watching("sojourn_build_info", build):
+        async with open_worker(settings, url, temporal_address, lanes=lanes, runtime=telemetry.runtime(core)) as worker:
+            if core is not None and port is not None:
+                bound = serve_metrics(settings.metrics.host, port, telemetry.CoreMetrics(core))
+                say(f"metrics at http://{settings.metrics.host}:{bound}/metrics")
+            _settle_garbage()
+            channels = ", ".join(sorted(worker.workers.channels)) or "no channels"
+            only = "" if set(lanes) == set(BOTH) else f"{' and '.join(lanes)} only, the rest needs another worker; "
+            say(f"working for {settings.project}: {channels}; {only}Temporal at {temporal_address}")
+            await worker.run(stop)
+
+
+def serve_metrics(host: str, port: int, *more: Collector) -> int:
+    """Serve this process's metrics, and `more`, at `port` of `host` (0: any free one) for as long as it lives; the port. Raises
+    ServerError where it is taken."""
+    try:
+        server, _ = start_http_server(port, host, exposed(*more))
+    except OSError as taken:
+        why = f"metrics can't be served at {host}:{port}: {taken.strerror or taken}"
+        raise ServerError(f"{why}; metrics.port in sojourn.yaml says where") from None
+    return int(server.server_port)
 
 
 def _settle_garbage() -> None:

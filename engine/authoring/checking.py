@@ -273,6 +273,8 @@ class Checker:
 
     def call(self, node: nodes.Call) -> Type:
         args = [self.infer(a) for a in node.args]
+        for named in node.kwargs:
+            self.infer(named.value)
         name = node.node.name if isinstance(node.node, nodes.Name) else ""
         if name == "segment" and self.scope.segments is not None:
             word = node.args[0]

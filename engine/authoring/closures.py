@@ -34,13 +34,16 @@ from engine.authoring.operators import (
 
 
 class Frame(Protocol):
-    """What every evaluation has at hand: the clock, the customer's zone, and who is in which segment."""
+    """What every evaluation has at hand: the clock, the customer's zone, the language, and who is in which segment."""
 
     @property
     def now(self) -> datetime: ...
 
     @property
     def zone(self) -> str: ...
+
+    @property
+    def locale(self) -> str: ...
 
     @property
     def segments(self) -> Callable[[str], bool]: ...
@@ -81,6 +84,10 @@ class Compiler:
     def weighed(self, made: Eval) -> Eval:
         """`made`, with its result counted against a budget where there is one."""
         return made
+
+    def operand(self, node: nodes.Node) -> Eval:
+        """The closure of what is looked at as a whole, at all depths: compared, filtered."""
+        return self.compile(node)
 
     def compile(self, node: nodes.Node) -> Eval:
         """The closure of `node`. Raises ExpressionError on what isn't part of the language."""
@@ -139,10 +146,10 @@ class Compiler:
         return lambda f: then(f) if test(f) else other(f)
 
     def compare(self, node: nodes.Compare) -> Eval:
-        first = self.compile(node.expr)
+        first = self.operand(node.expr)
         if len(node.ops) == 1:
-            return _comparison(node.ops[0].op, first, self.compile(node.ops[0].expr))
-        rest = [(_judged(op.op), self.compile(op.expr)) for op in node.ops]
+            return _comparison(node.ops[0].op, first, self.operand(node.ops[0].expr))
+        rest = [(_judged(op.op), self.operand(op.expr)) for op in node.ops]
 
         def chain(f: Frame) -> bool:
             left = first(f)
@@ -183,12 +190,12 @@ class Compiler:
         parts = [self.compile(n) for n in node.items]
         if all(isinstance(n, nodes.Const) for n in node.items):
             fixed = [n.value for n in node.items if isinstance(n, nodes.Const)]
-            return lambda f: fixed
-        return lambda f: built([p(f) for p in parts])
+            return self.weighed(lambda f: fixed)
+        return self.weighed(lambda f: built([p(f) for p in parts]))
 
     def dict(self, node: nodes.Dict) -> Eval:
         pairs = [(self.compile(p.key), self.compile(p.value)) for p in node.items]
-        return lambda f: built({text_of(k(f), f.zone): v(f) for k, v in pairs})
+        return self.weighed(lambda f: built({text_of(k(f), f.zone): v(f) for k, v in pairs}))
 
     def filter(self, node: nodes.Filter) -> Eval:
         found = filters.FILTERS.get(node.name)
@@ -199,9 +206,11 @@ class Compiler:
         keywords = cast("list[nodes.Keyword]", node.kwargs)
         if problem := found.accepts(len(node.args), tuple(k.key for k in keywords)):
             raise ExpressionError(f"`{node.name}`: {problem}", node.lineno)
-        value, call = self.compile(node.node), found.call
+        value, call = self.operand(node.node), found.call
         args = [self.compile(a) for a in node.args]
         named = [(k.key, self.compile(k.value)) for k in keywords]
+        if found.local and all(name != "locale" for name, _ in named):
+            named.append(("locale", lambda f: f.locale))
 
         def run(f: Frame) -> object:
             given = value(f)
@@ -230,10 +239,12 @@ class Compiler:
                 f"{called} is a value and can't be called", node.lineno, "values have no methods; use a filter: `x | lower`"
             )
         name = node.node.name
-        if node.kwargs or node.dyn_args or node.dyn_kwargs:
+        if node.dyn_args or node.dyn_kwargs:
             raise ExpressionError(f"`{name}` takes plain arguments only", node.lineno)
         if (special := self.special_call(node, name)) is not None:
             return special
+        if node.kwargs:
+            raise ExpressionError(f"`{name}` takes plain arguments only", node.lineno)
         if name not in FUNCTIONS:
             hint = "write `now` without brackets" if name == "now" else nearest(name, FUNCTIONS)
             raise ExpressionError(f"there is no function `{name}`", node.node.lineno, hint, "SJ233")

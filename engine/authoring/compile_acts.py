@@ -54,7 +54,7 @@ def _set(build: Steps, step: shape.Set, spot: Spot) -> Json:
         declared = None
         if owner == "customer" and key.isidentifier():
             declared = build.world.tracking.attribute(key)
-            if any(c.name == key for c in build.world.tracking.computed):
+            if key in build.world.tracking.worked_out:
                 place.report("SJ423", f"{key!r} is computed and can't be set", "set another attribute", key=True)
             elif declared is None:
                 known = {n for n, _ in build.world.tracking.attributes}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.authoring import shape_journey as shape
+from engine.authoring.compile_entries import compile_entry
 from engine.authoring.compile_steps import Steps
 from engine.authoring.model_tracking import EventType
 from engine.authoring.passages import Placed
@@ -16,8 +17,8 @@ from engine.authoring.scopes import LAST_SEND, Names, event_fields
 from engine.authoring.spots import Spot
 from engine.authoring.variables import variable_types
 from engine.authoring.world import World, entry_fields
-from engine.core.clock import parse_duration, resolve_local, zone
-from engine.core.plan import Entry, ExitRule, Goal, Plan, sealed
+from engine.core.clock import resolve_local, zone
+from engine.core.plan import ExitRule, Goal, Plan, sealed
 from engine.settings.yaml import Document
 
 
@@ -58,7 +59,9 @@ def compile_journey(written: shape.Journey, document: Document, world: World) ->
     plan = Plan(
         journey=written.journey,
         tier=written.tier,
-        entries=tuple(_entry(e, top / "enter" / i if listed else top / "enter", world) for i, e in enumerate(written.enter)),
+        entries=tuple(
+            compile_entry(e, top / "enter" / i if listed else top / "enter", world) for i, e in enumerate(written.enter)
+        ),
         exits=_exits(written, top, world, names, correlation),
         goal=_goal(written.goal, top / "goal", world, names, correlation),
         ops=steps.compile(written.steps, top / "steps"),
@@ -82,43 +85,6 @@ def _key(written: shape.Journey, top: Spot) -> str | None:
         hint = "give all of them the same key: it tells the enrollments of one customer apart"
         (top / "enter").report("SJ414", "the entries of this journey have different keys", hint, key=True)
     return next((e.key for e in written.enter if e.key), None)
-
-
-def _entry(written: shape.Entry, spot: Spot, world: World) -> Entry:
-    again, after = written.again or "always", None
-    if again.startswith("after"):
-        again, after = "after", parse_duration(again.removeprefix("after"))
-    if not isinstance(written, (shape.EventEntry, shape.ApiEntry)):
-        (spot / written.kind).report(
-            "SJ290", f"entries by {written.kind!r} are not yet available", "use event: or api: true", key=True
-        )
-        return Entry("api")
-    event = world.event(spot / "event", written.event) if isinstance(written, shape.EventEntry) else None
-    fields = event_fields(event)
-    names = world.names(entry=fields, event=fields)
-    where = written.where if isinstance(written, shape.EventEntry) else None
-    (spot / "where").expression(where, names)
-    (spot / "if").expression(written.if_, names)
-    (spot / "once_per").expression(written.once_per, names, "any")
-    if isinstance(written, shape.EventEntry):
-        if written.key and event and not event.property(written.key):
-            (spot / "key").unknown("SJ211", f"property of {event.name} called", written.key, {n for n, _ in event.properties})
-        if not written.key and not written.again:
-            hint = "add again: never, always, or after 30d (or a key: that tells enrollments apart)"
-            (spot / "event").report(
-                "SJ413", "may the same customer enter again? An entry without a key must say so", hint, key=True
-            )
-    return Entry(
-        kind="event" if isinstance(written, shape.EventEntry) else "api",
-        event=written.event if isinstance(written, shape.EventEntry) else None,
-        where=where,
-        condition=written.if_,
-        key=written.key,
-        again="after" if after else "never" if again == "never" else "always",
-        again_after=after,
-        while_active=written.while_active,
-        once_per=written.once_per,
-    )
 
 
 def _exits(written: shape.Journey, top: Spot, world: World, names: Names, correlation: Correlation) -> tuple[ExitRule, ...]:

@@ -13,7 +13,20 @@ from engine.authoring.model_tracking import BUILTIN, Tracking
 from engine.authoring.scopes import Names, customer_fields, event_fields
 from engine.authoring.spots import Spot
 from engine.core.clock import Duration, parse_duration
-from engine.core.policy import Cap, ConsentRule, Holdout, HoldRule, Policy, QuietHours, SegmentLimit, Sender, SoftOptIn, Tier
+from engine.core.policy import (
+    Cap,
+    ConsentRule,
+    Followed,
+    Holdout,
+    HoldRule,
+    Identity,
+    Policy,
+    QuietHours,
+    SegmentLimit,
+    Sender,
+    SoftOptIn,
+    Tier,
+)
 
 
 def compile_policy(
@@ -34,7 +47,7 @@ def compile_policy(
             hint = "caps and gaps are told apart by their names: take another"
             (top / "gaps" / i / "name").report("SJ411", f"another cap or gap is called {gap.name!r}", hint)
     known.tiers(written.uncounted, top / "uncounted")
-    for part in ("unknown_timezone", "senders", "consent"):
+    for part in ("unknown_timezone", "senders", "consent", "tracking"):
         for channel in getattr(written, part):
             known.channel(channel, top / part / channel, key=True)
     names = Names(customer_fields(tracking, segments), segments=frozenset(segments.names()))
@@ -56,6 +69,8 @@ def compile_policy(
         holdout=_holdout(written.holdout, top / "holdout", known),
         jitter=written.jitter if written.jitter != Duration() else None,
         limits=compile_limits(written.limits, top / "limits", journeys),
+        identity=_identity(written.identity, top / "identity"),
+        tracking=tuple(Followed(c, f.clicks, f.opens, tuple(f.utm.items())) for c, f in written.tracking.items()),
     )
 
 
@@ -230,3 +245,15 @@ def _holdout(written: shape.Holdout | None, spot: Spot, known: _Known) -> Holdou
         return None
     known.tiers(written.tiers, spot / "tiers")
     return Holdout(written.name, written.share, written.tiers, written.salt or "")
+
+
+def _identity(written: shape.Identity, spot: Spot) -> Identity:
+    for key, names in (("identifiers", written.identifiers), ("merge", written.merge)):
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                (spot / key / i).report("SJ411", f"{name!r} stands here twice", "remove one")
+    for i, name in enumerate(written.merge):
+        if name != "alias" and name not in written.identifiers:
+            hint = f"add {name} to identifiers:, or remove it here"
+            (spot / "merge" / i).report("SJ420", f"{name} can't merge customers: it doesn't say who somebody is", hint)
+    return Identity(written.identifiers, written.region or "", written.merge)

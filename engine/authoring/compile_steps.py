@@ -158,10 +158,11 @@ class Steps:
             expires=step.expires,
             window=window,
             tags=tuple(dict.fromkeys((*self.tags, *step.tags))),
+            followed=step.tracking,
         )
         self.ops.append(op)
         if step.wait_for_delivery:
-            self.ops.append(wait_for_delivery(op, step.wait_for_delivery, len(self.ops)))
+            self.ops += wait_for_delivery(op, step.wait_for_delivery, len(self.ops))
 
     def templates(self, step: shape.Send, spot: Spot, tier: Tier | None) -> None:
         """Checks the template of every channel that the message may take."""

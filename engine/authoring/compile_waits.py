@@ -10,7 +10,7 @@ from engine.authoring.scopes import Fields, event_fields
 from engine.authoring.shapes import time_meant
 from engine.authoring.spots import Spot
 from engine.core.clock import Duration, format_duration, parse_time
-from engine.core.plan import Alternative, Jump, Moment, Send, Wait, WaitFor
+from engine.core.plan import Alternative, Jump, Moment, NextChannel, Op, Send, Wait, WaitFor
 
 if TYPE_CHECKING:
     from engine.authoring.compile_steps import Steps
@@ -146,9 +146,12 @@ def _alternative(build: Steps, thing: shape.Awaited, spot: Spot, name: Spot) -> 
 WAS_SENT = 'vars.last_send.status == "sent"'
 
 
-def wait_for_delivery(send: Send, timeout: Duration, at: int) -> WaitFor:
-    """The wait behind a send, at operation `at`, until the provider says that the message arrived or did not; one that was not
-    sent is not waited for."""
-    mine = f'event.step == "{send.step}"'
-    alternatives = tuple(Alternative(at + 1, event, mine) for event in ("message_delivered", "message_bounced"))
-    return WaitFor(f"{send.step}.delivery", alternatives, Moment(after=timeout), at + 1, WAS_SENT, "step", at + 1)
+def wait_for_delivery(send: Send, timeout: Duration, at: int) -> tuple[Op, ...]:
+    """What stands behind a send, from operation `at` on: the wait until the provider says that the message arrived or did not.
+    What was not sent is not waited for. With further channels, what did not arrive goes to the next one."""
+    further = len(send.channels) > 1
+    lost, end = at + 1, at + 1 + further
+    told = (("message_delivered", end), ("message_bounced", lost))
+    alternatives = tuple(Alternative(target, event, message=send.step) for event, target in told)
+    wait = WaitFor(f"{send.step}.delivery", alternatives, Moment(after=timeout), lost, WAS_SENT, "step", end)
+    return (wait, NextChannel(at - 1)) if further else (wait,)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from engine.authoring.entry_hours import entered
+from engine.authoring.hours_of_week import EVERY
 from engine.authoring.passages import (
     MONDAY,
     SLACK,
@@ -63,10 +65,10 @@ def report(journey: Placed, policy: Policy, others: Set[str]) -> None:
             among = f"who gets the {len(misfit.ops) - 1} before it, from {first!r} on, never gets this one"
         message = f"{_words(misfit.cap)}: {among}, because they come too fast and expire before there is room"
         (journey.spot(op) / "send").report("SJ432", message, _HINT, key=True, level="error" if misfit.always else "warning")
-    for op, (fate, entered) in misses(journey.plan, policy, others).items():
+    for op, (fate, at) in misses(journey.plan, policy, others).items():
         if op in told or journey.step(op) not in journey.spots:
             continue
-        when = local(entered, zone(policy.timezone))
+        when = local(at, zone(policy.timezone))
         name = next(c for c in policy.caps if c.name == fate.cap)
         message = (
             f"{_words(name)}: who enters on a {when:%A} at {when:%H:%M} never gets this one, which expires before there is room"
@@ -168,7 +170,8 @@ def windows(rule: Cap, start: datetime, until: datetime, *, aligned: bool) -> in
 
 def misses(plan: Plan, policy: Policy, others: Set[str]) -> dict[int, tuple[Fate, datetime]]:
     """Sends that somebody who is alone loses to the caps, each with what became of it and the moment of entry: looked for at
-    every hour, of one day or (where days of the week matter) of a week."""
+    every hour, of one day or (where days of the week matter) of a week; or where only the calendar lets people in, at its
+    times."""
     first = lone(plan, policy, begun(plan, MONDAY), policy.timezone, others)
     sends = [send for fate in first if isinstance(send := plan.ops[fate.op], Send)]
     tight = [r for r in policy.caps if sum(counts(policy, r, plan, send) for send in sends) > r.limit > 0]
@@ -176,12 +179,21 @@ def misses(plan: Plan, policy: Policy, others: Set[str]) -> dict[int, tuple[Fate
         return {}
     found: dict[int, tuple[Fate, datetime]] = {}
     where = zone(policy.timezone)
-    for hour in range(_WEEK if _weekly(plan, policy) else 24):
-        entered = resolve_local(MONDAY.replace(tzinfo=None) + timedelta(hours=hour), where)
-        for fate in lone(plan, policy, begun(plan, entered), policy.timezone, others):
+    for minutes in _entries(plan, policy):
+        at = resolve_local(MONDAY.replace(tzinfo=None) + timedelta(minutes=minutes), where)
+        for fate in lone(plan, policy, begun(plan, at), policy.timezone, others):
             if fate.op not in found and fate.cap and _lost_to_caps(plan, policy, fate):
-                found[fate.op] = (fate, entered)
+                found[fate.op] = (fate, at)
     return found
+
+
+def _entries(plan: Plan, policy: Policy) -> Sequence[int]:
+    """The minutes of the week at which entering is tried: at most as many as a week has hours."""
+    known = entered(plan, policy)
+    if known == EVERY or not all(e.kind in ("schedule", "date") for e in plan.entries):
+        return range(0, (_WEEK if _weekly(plan, policy) else 24) * 60, 60)
+    there = [m for m in range(_WEEK * 60) if known >> m & 1]
+    return there[:: 1 + len(there) // _WEEK]
 
 
 def _weekly(plan: Plan, policy: Policy) -> bool:

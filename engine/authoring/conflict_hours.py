@@ -14,6 +14,7 @@ from operator import or_
 
 from engine.authoring.conditions import depends_on_time, verdict
 from engine.authoring.conflict_paths import leads, skipped
+from engine.authoring.entry_hours import entered
 from engine.authoring.hours_of_week import (
     DAY,
     EVERY,
@@ -30,7 +31,7 @@ from engine.authoring.hours_of_week import (
 from engine.authoring.passages import SLACK, Placed, longest, tier_of, worth
 from engine.authoring.spots import Spot
 from engine.core.clock import Duration, format_duration
-from engine.core.plan import Branch, Jump, Loop, Moment, Plan, Send, Wait, WaitFor
+from engine.core.plan import Branch, Jump, Loop, Moment, NextChannel, Plan, Send, Wait, WaitFor
 from engine.core.policy import Policy
 from engine.settings.problems import Level
 
@@ -177,8 +178,7 @@ def closings(policy: Policy, send: Send) -> Iterator[Closed]:
 
 def arrivals(plan: Plan, policy: Policy) -> dict[int, Times]:
     """When each operation that somebody may get to is reached. Empty where that is too much to look at."""
-    entered = any(not depends_on_time(e.where) and not depends_on_time(e.condition) for e in plan.entries)
-    start = Times(EVERY if entered or not plan.entries else 0, EVERY)
+    start = Times(entered(plan, policy), EVERY)
     found: dict[Place, Times] = {}
     todo: list[tuple[Place, Times]] = [((0, ()), start)]
     while todo:
@@ -215,6 +215,9 @@ def _onward(plan: Plan, policy: Policy, at: int, times: Times) -> Iterator[tuple
     op = plan.ops[at]
     if isinstance(op, Jump):
         yield op.target, times
+        return
+    if isinstance(op, NextChannel):
+        yield from ((target, times) for target in (op.send, at + 1))
         return
     unknown = Times(0, EVERY)
     asked = (op.condition, *((a.condition for a in op.arms) if isinstance(op, Branch) else ()))

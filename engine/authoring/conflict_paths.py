@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from engine.authoring.conditions import verdict
 from engine.authoring.passages import Placed
 from engine.authoring.spots import Spot
-from engine.core.plan import Alternative, Branch, Exit, Jump, Loop, Op, Plan, Split, Wait, WaitFor
+from engine.core.plan import Alternative, Branch, Exit, Jump, Loop, NextChannel, Op, Plan, Split, Wait, WaitFor
 
 
 def report(journey: Placed) -> None:
@@ -19,7 +19,7 @@ def report(journey: Placed) -> None:
     plan, before = journey.plan, True
     open_to = reached(plan, judged=False)
     for at, op in enumerate(plan.ops):
-        if isinstance(op, Jump) or journey.step(at) not in journey.spots:
+        if isinstance(op, (Jump, NextChannel)) or journey.step(at) not in journey.spots:
             continue
         if before and at not in open_to:
             message = "nobody gets here: every way that leads to this step leaves the journey before it"
@@ -30,7 +30,7 @@ def report(journey: Placed) -> None:
 def conditions(journey: Placed) -> None:
     """Reports conditions that never hold, and those that always do and so leave nothing to what stands below them."""
     for at, op in enumerate(journey.plan.ops):
-        if isinstance(op, Jump) or journey.step(at) not in journey.spots:
+        if isinstance(op, (Jump, NextChannel)) or journey.step(at) not in journey.spots:
             continue
         spot = journey.spot(at)
         if op.condition is not None and (held := verdict(op.condition)) is not None:
@@ -110,6 +110,9 @@ def leads(plan: Plan, at: int, op: Op, *, judged: bool) -> Iterator[int]:
         head = plan.ops[op.target] if op.target < len(plan.ops) else None
         if isinstance(head, Loop) and op.target <= at:
             yield head.done  # after the last round
+        return
+    if isinstance(op, NextChannel):
+        yield from (op.send, at + 1)
         return
     if op.condition is not None and (not judged or verdict(op.condition) is not True):
         yield skipped(op, at)

@@ -109,6 +109,16 @@ def parse_template(source: str) -> nodes.Template:
     return tree
 
 
+def static_text(source: str, stand_in: str) -> str:
+    """The text with everything of the template language blotted out by `stand_in` (one character), each other character in its
+    place, line ends too. Raises ExpressionError."""
+    out = ["\n" if c == "\n" else stand_in for c in source]
+    for at, kind, text in _NOTATION._located(source, None):
+        if kind == "data":
+            out[at : at + len(text)] = text
+    return "".join(out)
+
+
 def check_depth(tree: nodes.Node) -> None:
     """Raises ExpressionError where nodes stand more than MAX_DEPTH inside each other."""
     level: list[nodes.Node] = [tree]

@@ -48,7 +48,8 @@ class Context:
     """What an expression sees. Values are JSON, plus `datetime` and `date` where tracking.yaml declares them.
 
     `customer`: attributes and `stage` · `entry`, `event`: properties by name, with `occurred_at`; None where there is none ·
-    `segments`: whether the customer is in a segment · `zone`: the customer's IANA zone · `secrets`: only for `call`."""
+    `segments`: whether the customer is in a segment · `zone`: the customer's IANA zone · `secrets`: only for `call` ·
+    `locale`: how dates and numbers are written, "" as in English."""
 
     customer: Mapping[str, object]
     now: datetime
@@ -58,6 +59,7 @@ class Context:
     segments: Callable[[str], bool] = _in_no_segment
     zone: str = "UTC"
     secrets: Mapping[str, object] = field(default_factory=dict, repr=False)
+    locale: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import cmp_to_key
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
 from engine.authoring.expression_syntax import ExpressionError
+from engine.authoring.formats import date_text, money, number_of, number_text, time_text
 from engine.authoring.operators import (
     MAX_TEXT,
     bounded,
@@ -26,25 +25,15 @@ from engine.authoring.operators import (
     is_number,
     joined,
     json_of,
-    moment_of,
     number,
     ordered,
     plus,
     property_of,
     seconds_of,
     text_of,
-    zone_of,
 )
 from engine.authoring.types import Kind
 from engine.core.clock import Duration
-
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
-_DIRECTIVE = re.compile(r"%(-?)([A-Za-z%])")
-_LONGEST_FORMAT = 100
 
 
 def _default(value: object, zone: str, default_value: object = "", boolean: object = False) -> object:
@@ -77,27 +66,15 @@ def _round(value: object, zone: str, precision: object = 0, method: object = "co
     return number((math.ceil if method == "ceil" else math.floor)(amount * factor) / factor)
 
 
-def _number(value: object, default: object) -> object:
-    """The number that a number, true, false or a text says."""
-    if isinstance(value, bool):
-        return int(value)
-    if is_number(value):
-        return value
-    try:
-        return number(float(value) if len(value) <= 40 else None) if isinstance(value, str) else default
-    except ValueError:
-        return default
-
-
 def _int(value: object, zone: str, default: object = None) -> object:
     if isinstance(value, Duration):
         return seconds_of(value) // 86_400
-    found = _number(value, default)
+    found = number_of(value, default)
     return int(found) if isinstance(found, float) else found
 
 
 def _float(value: object, zone: str, default: object = None) -> object:
-    found = _number(value, default)
+    found = number_of(value, default)
     return float(found) if isinstance(found, int) and not isinstance(found, bool) else found
 
 
@@ -178,11 +155,17 @@ def _sort(value: object, zone: str, reverse: object = False, attribute: object =
 
 
 def _unique(value: object, zone: str) -> object:
-    seen: list[object] = []
-    for item in _list_of(value)[:1000]:
-        if not any(equal(item, one, zone) for one in seen):
-            seen.append(item)
-    return seen
+    found: dict[object, object] = {}
+    for item in _list_of(value):
+        found.setdefault(_frozen(item), item)
+    return list(found.values())
+
+
+def _frozen(value: object) -> object:
+    """What is equal for equal values, and can be looked up."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(one)) for name, one in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _reverse(value: object, zone: str) -> object:
@@ -191,51 +174,6 @@ def _reverse(value: object, zone: str) -> object:
 
 def _items(value: object, zone: str) -> object:
     return [[k, v] for k, v in value.items()] if isinstance(value, Mapping) else []
-
-
-def _date(value: object, zone: str, format: object = "%d %B %Y") -> object:
-    """A moment or date as text, by strftime's directives, in the customer's zone. English names; `%-d` has no leading zero."""
-    layout = text_of(format, zone)[:_LONGEST_FORMAT]
-    if type(value) is date or (isinstance(value, str) and len(value) <= 10):
-        moment = moment_of(value, "UTC")
-    else:
-        moment = moment_of(value, zone)
-        moment = moment and moment.astimezone(zone_of(zone))
-    if moment is None:
-        return None
-    return _DIRECTIVE.sub(lambda found: _directive(moment, found[1], found[2]), layout)
-
-
-def _directive(moment: datetime, bare: str, letter: str) -> str:
-    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
-    hour = moment.hour % 12 or 12
-    words = {"A": day, "a": day[:3], "B": month, "b": month[:3], "p": "AM" if moment.hour < 12 else "PM", "%": "%"}
-    words |= {"Y": f"{moment.year}", "Z": moment.tzname() or "", "z": f"{moment:%z}"}
-    numbers = {"d": moment.day, "m": moment.month, "H": moment.hour, "I": hour, "M": moment.minute, "S": moment.second}
-    numbers |= {"y": moment.year % 100}
-    if letter in words:
-        return words[letter]
-    if letter == "j":
-        return f"{moment:%j}".lstrip("0") if bare else f"{moment:%j}"
-    if letter == "u":
-        return str(moment.isoweekday())
-    if letter not in numbers:
-        return ""
-    return str(numbers[letter]) if bare else f"{numbers[letter]:02d}"
-
-
-def _time(value: object, zone: str, format: object = "%H:%M") -> object:
-    return _date(value, zone, format)
-
-
-def _money(value: object, zone: str, currency: object = "", decimals: object = 2) -> object:
-    """`1234.5 | money("€")` is €1,234.50; a currency of letters stands behind: 1,234.50 EUR."""
-    amount, unit = _number(value, None), text_of(currency, zone)[:10]
-    digits = decimals if type(decimals) is int and 0 <= decimals <= 6 else 2
-    if not is_number(amount):
-        return None
-    body, sign = f"{abs(amount):,.{digits}f}", "-" if amount < 0 else ""  # type: ignore[arg-type, operator]  # is_number has looked
-    return f"{sign}{body} {unit}" if unit.isalpha() and unit.isascii() else f"{sign}{unit}{body}"
 
 
 def _tojson(value: object, zone: str) -> object:
@@ -264,10 +202,12 @@ def _list(value: object, zone: str) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`call(value, zone, *args, **kwargs)`, and the kind of what it gives ("any": depends on the value)."""
+    """`call(value, zone, *args, **kwargs)`, and the kind of what it gives ("any": depends on the value). `local`: it takes a
+    `locale`, which is the text's own where nothing else is written."""
 
     call: Callable[..., object]
     gives: Kind
+    local: bool = False
 
     def accepts(self, positional: int, named: tuple[str, ...]) -> str:
         """Why the filter can't be called with so many arguments and these names; empty where it can."""
@@ -283,7 +223,7 @@ FILTERS: Mapping[str, Filter] = {
     "capitalize": Filter(_text(str.capitalize), "string"),
     "count": Filter(_length, "integer"),
     "d": Filter(_default, "any"),
-    "date": Filter(_date, "string"),
+    "date": Filter(date_text, "string", local=True),
     "default": Filter(_default, "any"),
     "e": Filter(_escape, "string"),
     "escape": Filter(_escape, "string"),
@@ -299,7 +239,8 @@ FILTERS: Mapping[str, Filter] = {
     "map": Filter(_map, "list"),
     "max": Filter(_extreme(1), "any"),
     "min": Filter(_extreme(-1), "any"),
-    "money": Filter(_money, "string"),
+    "money": Filter(money, "string", local=True),
+    "number": Filter(number_text, "string", local=True),
     "replace": Filter(_replace, "string"),
     "reverse": Filter(_reverse, "any"),
     "round": Filter(_round, "number"),
@@ -307,7 +248,7 @@ FILTERS: Mapping[str, Filter] = {
     "sort": Filter(_sort, "list"),
     "string": Filter(_text(str), "string"),
     "sum": Filter(_sum, "number"),
-    "time": Filter(_time, "string"),
+    "time": Filter(time_text, "string", local=True),
     "title": Filter(_text(str.title), "string"),
     "tojson": Filter(_tojson, "string"),
     "trim": Filter(_trim, "string"),
@@ -333,7 +274,7 @@ TESTS: Mapping[str, Callable[[object], bool]] = {
 
 
 def _duration(unit: str, value: object) -> Duration | None:
-    found = _number(value, None)
+    found = number_of(value, None)
     if not is_number(found) or abs(found) > 9_000_000:  # type: ignore[arg-type]  # is_number has looked at it
         return None
     amount = float(found)  # type: ignore[arg-type]  # likewise

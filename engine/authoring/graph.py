@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.authoring.world import MOVES
 from engine.core.clock import format_duration
-from engine.core.plan import Act, Alternative, Branch, Exit, Jump, Loop, Moment, Op, Plan, Send, Split, Wait, WaitFor
+from engine.core.occasions import Anniversary, Schedule, told_date, told_schedule
+from engine.core.plan import (
+    Act,
+    Alternative,
+    Branch,
+    Entry,
+    Exit,
+    Jump,
+    Loop,
+    Moment,
+    NextChannel,
+    Op,
+    Plan,
+    Send,
+    Split,
+    Wait,
+    WaitFor,
+)
+from engine.core.wire import load
 
 Edge = tuple[int, str]
 """Where an operation leads, and the words on the arrow."""
@@ -14,10 +33,10 @@ Edge = tuple[int, str]
 def mermaid(plan: Plan) -> str:
     """The flowchart of `plan`, ending in a newline. Jumps aren't drawn; the arrow goes to where they lead."""
     lines = ["flowchart TD", f'  enter(["{_quote(_entry(plan))}"])', f"  enter --> {_node(plan, 0)}"]
-    reached = set(_reached(plan))
-    done = not plan.ops or any(_behind(plan, to) >= len(plan.ops) for at in reached for to, _ in _edges(plan.ops[at], at))
+    found = set(reached(plan))
+    done = not plan.ops or any(_behind(plan, to) >= len(plan.ops) for at in found for to, _ in _edges(plan.ops[at], at))
     for at, op in enumerate(plan.ops):
-        if at not in reached or isinstance(op, Jump):
+        if at not in found or isinstance(op, Jump):
             continue
         left, right = _frame(op)
         lines.append(f'  n{at}{left}"{_quote(_label(op))}"{right}')
@@ -49,7 +68,8 @@ def _node(plan: Plan, at: int) -> str:
     return f"n{at}" if at < len(plan.ops) else "done"
 
 
-def _reached(plan: Plan) -> Iterator[int]:
+def reached(plan: Plan) -> Iterator[int]:
+    """The operations that somebody can get to, jumps left out."""
     seen: set[int] = set()
     todo = [_behind(plan, 0)]
     while todo:
@@ -67,11 +87,13 @@ def _edges(op: Op, at: int) -> list[Edge]:
             return [(at + 1, "otherwise")] if op.condition else []
         case Jump():
             return [(op.target, "")]
+        case NextChannel():
+            return [(op.send, "next channel"), (at + 1, "none is left")]
         case Wait():
             past = {"skip": [(op.skip_to, "already past")], "exit": [], "run": []}[op.on_past]
             return [(at + 1, ""), *past, *_skipped(op.condition, op.skip_to)]
         case WaitFor():
-            found = [(a.target, _awaited(a)) for a in op.alternatives]
+            found = [(a.target, awaited(a)) for a in op.alternatives]
             return [*found, (op.on_timeout, f"nothing in {_moment(op.timeout)}"), *_skipped(op.condition, op.skip_to)]
         case Branch():
             return [*((a.target, a.condition) for a in op.arms), (op.otherwise, "else"), *_skipped(op.condition, op.skip_to)]
@@ -90,13 +112,28 @@ def _skipped(condition: str | None, to: int) -> list[Edge]:
 
 
 def _entry(plan: Plan) -> str:
-    ways = [f"{e.event}{f' where {e.where}' if e.where else ''}" if e.kind == "event" else e.kind for e in plan.entries]
-    return f"{plan.journey}: {' or '.join(ways)}"
+    return f"{plan.journey}: {' or '.join(map(_way, plan.entries))}"
+
+
+def _way(entry: Entry) -> str:
+    """A way in."""
+    match entry.kind:
+        case "event":
+            return f"{entry.event}{f' where {entry.where}' if entry.where else ''}"
+        case "broadcast":
+            return f"whom {entry.event} concerns"
+        case "segment":
+            return f"who {'enters' if entry.event == MOVES['enters'] else 'leaves'} {entry.options['segment']}"
+        case "schedule":
+            return told_schedule(load(Schedule, entry.options["schedule"]))
+        case "date":
+            return told_date(load(Anniversary, entry.options["date"]))
+    return entry.kind
 
 
 def _frame(op: Op) -> tuple[str, str]:
     match op:
-        case Branch() | Split() | Loop():
+        case Branch() | Split() | Loop() | NextChannel():
             return "{", "}"
         case Wait() | WaitFor():
             return "([", "])"
@@ -106,7 +143,7 @@ def _frame(op: Op) -> tuple[str, str]:
 
 
 def _label(op: Op) -> str:
-    only = f" if {op.condition}" if not isinstance(op, Jump) and op.condition else ""
+    only = f" if {op.condition}" if not isinstance(op, (Jump, NextChannel)) and op.condition else ""
     match op:
         case Wait():
             return f"wait {_moment(op.until)}{only}"
@@ -126,6 +163,8 @@ def _label(op: Op) -> str:
             return f"exit {op.reason}{only}"
         case Act():
             return f"{_act(op)}{only}"
+        case NextChannel():
+            return "not delivered"
         case Jump():
             return ""
 
@@ -135,7 +174,8 @@ def _act(op: Act) -> str:
     return f"{op.verb} {op.fields[about]}" if about else f"set {', '.join(op.fields)}"
 
 
-def _awaited(found: Alternative) -> str:
+def awaited(found: Alternative) -> str:
+    """What an alternative waits for."""
     if found.segment:
         return f"in {found.segment}"
     return f"{found.event}{f' where {found.where}' if found.where else ''}" if found.event else found.condition or ""

@@ -247,16 +247,22 @@ def bounded(items: list[object]) -> list[object]:
 def built(value: T) -> T:
     """The same list or object, just made. Raises ExpressionError where what is in it, at all depths and each time it occurs, is
     too much: a list that holds itself twice, again and again, would otherwise take for ever to print or compare."""
+    if size_of(value) > MAX_ITEMS:
+        raise ExpressionError(f"the value holds more than {MAX_ITEMS} items", code="SJ121")
+    return value
+
+
+def size_of(value: object) -> int:
+    """How many items a list or an object holds at all depths, each as often as it occurs; a number over MAX_ITEMS may be any
+    such."""
     todo: list[object] = [value]
     count = 0
-    while todo:
+    while todo and count <= MAX_ITEMS:
         one = todo.pop()
         inner = list(one.values()) if isinstance(one, Mapping) else one if isinstance(one, (list, tuple)) else ()
         count += len(inner)
-        if count > MAX_ITEMS:
-            raise ExpressionError(f"the value holds more than {MAX_ITEMS} items", code="SJ121")
         todo.extend(inner)
-    return value
+    return count
 
 
 def text_of(value: object, zone: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from engine.authoring import shape_policy, shape_tests, shape_tracking
+from engine.authoring.check_tests import check_test
 from engine.authoring.compile_calendar import Calendar, Calendars
 from engine.authoring.compile_journey import compile_journey
 from engine.authoring.compile_policy import compile_policy
@@ -21,6 +22,7 @@ from engine.authoring.compile_tracking import compile_segments, compile_tracking
 from engine.authoring.conflicts import report_conflicts
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import Tracking
+from engine.authoring.page_templates import check_pages
 from engine.authoring.passages import Placed
 from engine.authoring.shape_journey import Journey
 from engine.authoring.spots import Spot
@@ -88,6 +90,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}
     written = _journeys(journeys_folder, folder, documents)
     templates, problems = load_templates(folder / "templates")
+    problems += check_pages(templates)
     names = set(written) | set(_named(documents))
 
     tracking = _tracking(shared["tracking"])
@@ -105,7 +108,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     if shared["policy"] and not errors(shared["policy"].problems):
         sound = {name: p for name, p in placed.items() if not errors(written[name][1].problems)}
         report_conflicts(sound, policy, Spot(shared["policy"]))
-    tests = _tests(journeys_folder / "tests", folder, documents, names)
+    tests = _tests(journeys_folder / "tests", folder, documents, world)
     hushed = {code for name, codes in _FOLLOWS.items() if _broken(shared[name]) for code in codes}
     if any(d.root is None for d in documents):
         hushed.add("SJ206")  # a journey whose file isn't YAML has a name that nobody knows
@@ -198,7 +201,7 @@ def _calendars(inside: Path, folder: Path, documents: list[Document]) -> Calenda
     return Calendars(lambda name: _read(inside, name, folder, documents), there)
 
 
-def _tests(inside: Path, folder: Path, documents: list[Document], journeys: set[str]) -> dict[str, shape_tests.Tests]:
+def _tests(inside: Path, folder: Path, documents: list[Document], world: World) -> dict[str, shape_tests.Tests]:
     found: dict[str, shape_tests.Tests] = {}
     for path in sorted(inside.glob("*.yaml")) if inside.is_dir() else ():
         document = _read(inside, path.name, folder, documents)
@@ -207,13 +210,5 @@ def _tests(inside: Path, folder: Path, documents: list[Document], journeys: set[
             continue
         found[document.file] = tests
         for i, test in enumerate(tests.root):
-            spot = Spot(document) / i
-            if (test.journey is None) == (not test.journeys):
-                spot.report("SJ420", "a test names either journey: or journeys:")
-            for name, place in [
-                (test.journey, spot / "journey"),
-                *((j, spot / "journeys" / k) for k, j in enumerate(test.journeys)),
-            ]:
-                if name and name not in journeys:
-                    place.unknown("SJ206", "journey", name, journeys)
+            check_test(test, Spot(document) / i, world)
     return found

@@ -32,6 +32,13 @@ _BUILTIN_ATTRIBUTES = {
     "created_at": Type("datetime"),
 }
 
+OCCASION: dict[str, Type] = {
+    "occurred_at": Type("datetime", optional=False),
+    "name": Type("string", optional=False),
+    "occurrence": Type("string", optional=False),
+}
+"""What `entry` has where the calendar enrolled: `occurrence` is the local time of a schedule, or the year or date of a `date`."""
+
 
 class Open(dict[str, Type]):
     """Fields of which only some are known: any other name is there too, of any type."""
@@ -47,10 +54,14 @@ class Open(dict[str, Type]):
 
 
 def customer_fields(tracking: Tracking, segments: Segments) -> dict[str, Type]:
-    """What `customer` has: built-in attributes, declared ones, computed ones, and `stage`."""
+    """What `customer` has: built-in attributes, declared ones, computed and predicted ones, and `stage`."""
     stage = Type("enum", values=tuple(s.name for s in segments.stages)) if segments.stages else Type("string")
-    computed = {c.name: c.type for c in tracking.computed}
-    return {**_BUILTIN_ATTRIBUTES, "stage": stage, **dict(tracking.attributes), **computed}
+    return {**plain_fields(tracking), "stage": stage, **tracking.worked_out}
+
+
+def plain_fields(tracking: Tracking) -> dict[str, Type]:
+    """What `customer` has that isn't worked out: built-in and declared attributes. Computed ones may read these."""
+    return {**_BUILTIN_ATTRIBUTES, **dict(tracking.attributes)}
 
 
 def event_fields(event: EventType | None) -> dict[str, Type]:

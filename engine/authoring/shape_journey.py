@@ -9,7 +9,20 @@ from pydantic import AfterValidator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from engine.authoring.shape_steps import Steps
-from engine.authoring.shapes import Expression, Filled, Id, Name, Offset, OneOrMore, Span, TimeOfDay, Value
+from engine.authoring.shape_tracking import Condition
+from engine.authoring.shapes import (
+    Days,
+    Expression,
+    Filled,
+    Id,
+    Name,
+    Offset,
+    OneOrMore,
+    Rate,
+    Span,
+    TimeOfDay,
+    ZoneOrCustomer,
+)
 from engine.core.clock import parse_duration
 from engine.settings.shape import FORM, MAP, TEXT, Shape, Share, YesNo, one_of
 
@@ -55,11 +68,24 @@ class SegmentEntry(Entry):
     existing: Literal["enroll", "ignore"]
 
 
+class Occasions(Shape):
+    """`schedule: {…}`: exactly one of `at` (a time of day, with `days`; or a date and a time) and `cron`."""
+
+    at: Filled | None = None
+    days: Days = ()
+    cron: Filled | None = None
+    timezone: ZoneOrCustomer = "customer"
+
+
+Audience = Annotated[Annotated[Expression, TEXT] | Annotated[Condition, MAP], FORM]
+"""A segment's name, an expression on the customer, or a condition as in segments.yaml."""
+
+
 class ScheduleEntry(Entry):
     kind: ClassVar[str] = "schedule"
-    schedule: Value
-    audience: Value
-    rate: Filled | None = None
+    schedule: Annotated[Annotated[Filled, TEXT] | Annotated[Occasions, MAP], FORM]
+    audience: Audience
+    rate: Rate | None = None
 
 
 class DateEntry(Entry):
@@ -74,8 +100,8 @@ class DateEntry(Entry):
 class BroadcastEntry(Entry):
     kind: ClassVar[str] = "broadcast"
     broadcast: Name
-    audience: Value
-    rate: Filled | None = None
+    audience: Audience
+    rate: Rate | None = None
 
 
 ENTRIES: tuple[str, ...] = ("event", "segment", "schedule", "date", "broadcast", "api")

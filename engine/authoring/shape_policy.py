@@ -132,10 +132,54 @@ class Holdout(Shape):
     salt: Id | None = None
 
 
+def _region(text: str) -> str:
+    from phonenumbers import SUPPORTED_REGIONS  # its tables take a moment, and few policies name a region
+
+    if text not in SUPPORTED_REGIONS:
+        hint = "write two capital letters, such as IT, GB or US"
+        raise PydanticCustomError(
+            "region", "{shown} is not a country that has phone numbers", {"shown": repr(text), "hint": hint}
+        )
+    return text
+
+
+Address = Literal["email", "phone"]
+
+
+class Identity(Shape):
+    """Which attributes say who somebody is, and what makes one of two known customers."""
+
+    identifiers: tuple[Address, ...] = ("email", "phone")
+    region: Annotated[str, AfterValidator(_region)] | None = None
+    merge: tuple[Literal["alias", "email", "phone"], ...] = ()
+
+
 def _topic(text: str) -> str:
     if not re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", text):
         raise PydanticCustomError("topic", "{shown} can't be the name of a topic", {"shown": repr(text)})
     return text
+
+
+_FILLED = ("journey", "step", "template", "topic", "tier", "channel")
+
+
+def _campaign(written: dict[str, str]) -> dict[str, str]:
+    for name, text in written.items():
+        if not re.match(r"[A-Za-z0-9_.-]+\Z", name):
+            raise PydanticCustomError("parameter", "{shown} can't be the name of a parameter", {"shown": repr(name)})
+        for placed in re.findall(r"\{(\w*)\}", text):
+            if placed not in _FILLED:
+                hint = f"there are {', '.join(f'{{{n}}}' for n in _FILLED)}"
+                raise PydanticCustomError("placed", "nothing is called {shown} here", {"shown": repr(placed), "hint": hint})
+    return written
+
+
+class Follow(Shape):
+    """One channel under `tracking`: whether clicks and opens are noted, and what links say of where they stood."""
+
+    clicks: YesNo = False
+    opens: YesNo = False
+    utm: Annotated[dict[str, str], AfterValidator(_campaign)] = Field(default_factory=dict)
 
 
 class Policy(Shape):
@@ -156,3 +200,5 @@ class Policy(Shape):
     holdout: Holdout | None = None
     jitter: Span | None = None
     limits: tuple[JourneyLimit, ...] = ()
+    identity: Identity = Identity()
+    tracking: dict[str, Follow] = Field(default_factory=dict)

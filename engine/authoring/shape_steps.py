@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from engine.authoring.shapes import Days, Expression, Filled, Id, Name, Offset, Span, Value, Window, ZoneOrCustomer
-from engine.settings.shape import FORM, LIST, MAP, TEXT, Number, Shape, Share, Whole, one_of
+from engine.settings.shape import FORM, LIST, MAP, TEXT, Number, Shape, Share, Whole, YesNo, one_of
 
 
 class Step(Shape):
@@ -85,6 +85,7 @@ class Send(Step):
     expires: Span | None = None
     fallback: tuple[Filled, ...] = ()
     window: Window | None = None
+    tracking: YesNo = True
     wait_for_delivery: Span | None = None
     variants: Value = None
     winner: Value = None

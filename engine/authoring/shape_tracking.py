@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.authoring.shapes import Expression, Name, Span, Value
 from engine.authoring.types import SIMPLE, Type, parse_type
-from engine.settings.shape import Shape, Whole, one_of
+from engine.settings.shape import Number, Shape, Whole, one_of
 
 
 def _type(data: Any) -> Type:
@@ -64,9 +64,22 @@ class Latest(Computed):
     of: Name
 
 
+class Earliest(Computed):
+    kind: ClassVar[str] = "earliest"
+    earliest: Expression
+    of: Name
+
+
 class Last(Computed):
     kind: ClassVar[str] = "last"
     last: Annotated[Whole, Field(ge=1, le=1000)]
+    of: Name
+    value: Expression
+
+
+class First(Computed):
+    kind: ClassVar[str] = "first"
+    first: Annotated[Whole, Field(ge=1, le=1000)]
     of: Name
     value: Expression
 
@@ -82,8 +95,25 @@ class MostFrequent(Computed):
     of: Name
 
 
-COMPUTED = (Sum, Count, Latest, Last, MedianGap, MostFrequent)
-COMPUTED_KINDS: tuple[str, ...] = tuple(c.kind for c in COMPUTED)
+class Distinct(Computed):
+    kind: ClassVar[str] = "distinct"
+    distinct: Expression
+    of: Name
+
+
+class PointsOf(Shape):
+    """Points for each event `of` that name."""
+
+    of: Name
+    where: Expression | None = None
+    add: Number
+
+
+class PointsIf(Shape):
+    """Points while a condition on the customer holds."""
+
+    if_: Expression = Field(alias="if")
+    add: Number
 
 
 def _one(kinds: tuple[str, ...]) -> Callable[[Any], str | None]:
@@ -94,15 +124,45 @@ def _one(kinds: tuple[str, ...]) -> Callable[[Any], str | None]:
     return tell
 
 
+AnyPoints = Annotated[
+    Annotated[PointsOf, Tag("<of>")] | Annotated[PointsIf, Tag("<if>")], one_of(_one(("of", "if")), ("of", "if"), "points")
+]
+
+
+class Score(Shape):
+    """Points of events, which fade by half in every `half_life`, and of what the customer is."""
+
+    kind: ClassVar[str] = "score"
+    score: tuple[AnyPoints, ...] = Field(min_length=1)
+    half_life: Span | None = None
+
+
+COMPUTED = (Sum, Count, Latest, Earliest, Last, First, MedianGap, MostFrequent, Distinct, Score)
+COMPUTED_KINDS: tuple[str, ...] = tuple(c.kind for c in COMPUTED)
+
+
 AnyComputed = Annotated[
     Annotated[Sum, Tag("<sum>")]
     | Annotated[Count, Tag("<count>")]
     | Annotated[Latest, Tag("<latest>")]
+    | Annotated[Earliest, Tag("<earliest>")]
     | Annotated[Last, Tag("<last>")]
+    | Annotated[First, Tag("<first>")]
     | Annotated[MedianGap, Tag("<median_gap_days>")]
-    | Annotated[MostFrequent, Tag("<most_frequent>")],
+    | Annotated[MostFrequent, Tag("<most_frequent>")]
+    | Annotated[Distinct, Tag("<distinct>")]
+    | Annotated[Score, Tag("<score>")],
     one_of(_one(COMPUTED_KINDS), COMPUTED_KINDS, "a computed attribute"),
 ]
+
+
+class Predict(Shape):
+    """`predict`: which event is an order, and what it is worth."""
+
+    orders: Name
+    value: Expression | None = None
+    where: Expression | None = None
+    ahead: Span | None = None
 
 
 class Tracking(Shape):
@@ -111,6 +171,7 @@ class Tracking(Shape):
     events: dict[Name, Event] = Field(default_factory=dict)
     attributes: dict[Name, DeclaredType] = Field(default_factory=dict)
     computed: dict[Name, AnyComputed] = Field(default_factory=dict)
+    predict: Predict | None = None
     on_unknown: Literal["accept", "warn", "quarantine"] = "warn"
 
 

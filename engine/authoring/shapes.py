@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from pydantic_core import PydanticCustomError
 
 from engine.core.clock import Duration, parse_duration, parse_time, zone
+from engine.settings import project
 from engine.settings.shape import Shape
 
 _DURATION = r"^-?\d+\s*(s|m|h|d|w|second|seconds|minute|minutes|hour|hours|day|days|week|weeks|month|months|year|years)$"
@@ -114,6 +115,8 @@ Filled = Annotated[str, BeforeValidator(_text)]
 """Text that isn't empty: a reference, a title."""
 Expression = Annotated[Filled, WithJsonSchema({"type": "string", "description": "an expression, such as event.total >= 50"})]
 Value = Annotated[Any, Field(json_schema_extra={"description": "a value; text may hold {{ }}"})]
+Rate = Annotated[project.Rate, WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/[smh]$"})]
+"""Written `500/s`, `600/m` or `5000/h`; the value is per second."""
 
 
 def _one_or_more(data: Any) -> Any:

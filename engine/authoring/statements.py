@@ -1,5 +1,5 @@
-"""Message templates' statements as closures: output, `if`, `for`, `set`, `with`, `block`, `extends`, `include`. Nothing else is a
-statement of the language; expressions mean what they mean in conditions.
+"""Message templates' statements as closures: output, `if`, `for`, `set`, `with`, `block`, `extends`, `include`, `macro`, `from`.
+Nothing else is a statement of the language; expressions mean what they mean in conditions.
 
 This is a whitelist. What a statement writes, and the work it costs, is counted by `pages`.
 """
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import nodes
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from engine.authoring.closures import Compiler, Eval
+from engine.authoring.bindings import bound, counted, rounds_of, targets
+from engine.authoring.closures import Compiler, Eval, nearest
 from engine.authoring.expression_syntax import ExpressionError, parse_template
-from engine.authoring.operators import text_of
-from engine.authoring.pages import Body, Page, Run, TemplateError, run_block, super_block
+from engine.authoring.operators import size_of, text_of
+from engine.authoring.pages import Body, Macro, Page, Run, TemplateError, run_block, run_super, super_block
 
 MAX_INCLUDES = 10
 """Files inside files."""
@@ -27,6 +28,7 @@ class _Templates(Compiler):
     def __init__(self, files: Mapping[str, str], file: str, html: bool, above: tuple[str, ...], done: dict[str, Body]) -> None:
         self.files, self.file, self.html, self.above, self.done = files, file, html, (*above, file), done
         self.blocks: dict[str, Run] = {}
+        self.macros: dict[str, Macro] = {}
         self.parent: Body | None = None
 
     def name(self, node: nodes.Name) -> Eval:
@@ -34,12 +36,40 @@ class _Templates(Compiler):
         return self.weighed(lambda f: f.names.get(name))
 
     def special_call(self, node: nodes.Call, name: str) -> Eval | None:
-        return super_block if name == "super" and not node.args else None
+        if name in self.macros:
+            run, html = self.macro_call(node, name), self.html
+            return lambda f: Markup(f.captured(run)) if html else f.captured(run)
+        return super_block if name == "super" and not node.args and not node.kwargs else None
+
+    def macro_call(self, node: nodes.Call, name: str) -> Run:
+        macro = self.macros[name]
+        keywords = node.kwargs
+        if node.dyn_args or node.dyn_kwargs:
+            raise ExpressionError(f"`{name}` takes plain arguments only", node.lineno)
+        named = [*zip(macro.given, node.args, strict=False), *((k.key, k.value) for k in keywords)]
+        if len(node.args) > len(macro.given) or any(k.key not in macro.given for k in keywords):
+            takes = ", ".join(macro.given) or "nothing"
+            raise ExpressionError(f"the macro `{name}` takes {takes}", node.lineno)
+        if twice := sorted({k.key for k in keywords} & set(list(macro.given)[: len(node.args)])):
+            raise ExpressionError(f"the macro `{name}` is given {', '.join(twice)} twice", node.lineno)
+        values = [(parameter, self.expression(value)) for parameter, value in named]
+        return lambda f: macro.run(f, values)
 
     def weighed(self, made: Eval) -> Eval:
         def run(f: Page) -> object:
             value = made(f)
-            f.spend(1 + (len(value) >> 8 if isinstance(value, str) else len(value) if isinstance(value, (list, dict)) else 0))
+            f.spend(1 + (len(value) >> 5 if isinstance(value, str) else len(value) if isinstance(value, (list, dict)) else 0))
+            return value
+
+        return run
+
+    def operand(self, node: nodes.Node) -> Eval:
+        made = self.compile(node)
+
+        def run(f: Page) -> object:
+            value = made(f)
+            if isinstance(value, (list, dict)):
+                f.spend(size_of(value))
             return value
 
         return run
@@ -66,7 +96,7 @@ class _Templates(Compiler):
         if method is None:
             word = type(node).__name__.lower()
             raise ExpressionError(
-                f"`{word}` is not part of the template language", node.lineno, "use if, for, set, with, block, include"
+                f"`{word}` is not part of the template language", node.lineno, "use if, for, set, with, block, include, macro"
             )
         return method(self, node)
 
@@ -77,14 +107,27 @@ class _Templates(Compiler):
         if isinstance(node, nodes.TemplateData):
             data = node.data
             return lambda f: f.write(data)
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and (direct := self.direct(node, node.node.name)):
+            return direct
         made, html = self.expression(node), self.html
 
         def run(f: Page) -> None:
             value = made(f)
+            if f.trial is not None and not isinstance(value, Markup):
+                value = "1"
             text = value if isinstance(value, str) else text_of(value, f.zone)
-            f.write(str(escape(text)) if html else text)
+            if html:
+                f.value(text)
+            else:
+                f.write(text)
 
         return run
+
+    def direct(self, node: nodes.Call, name: str) -> Run | None:
+        """What writes a macro or the layout's block where it is called; None where something else is."""
+        if name in self.macros:
+            return self.macro_call(node, name)
+        return run_super if name == "super" and not node.args and not node.kwargs else None
 
     def condition(self, node: nodes.If) -> Run:
         arms = [(self.expression(n.test), self.body(n.body)) for n in (node, *node.elif_)]
@@ -92,7 +135,7 @@ class _Templates(Compiler):
 
         def run(f: Page) -> None:
             for test, then in arms:
-                if test(f):
+                if test(f) if f.trial is None else f.trial:
                     then(f)
                     return
             otherwise(f)
@@ -102,23 +145,24 @@ class _Templates(Compiler):
     def loop(self, node: nodes.For) -> Run:
         if node.recursive:
             raise ExpressionError("a loop can't be recursive", node.lineno)
-        names = _targets(node.target)
+        names = targets(node.target)
         items, body, otherwise = self.expression(node.iter), self.body(node.body), self.body(node.else_)
         test = self.expression(node.test) if node.test else None
         counts = any(n.name == "loop" for part in node.body for n in part.find_all(nodes.Name))
 
         def run(f: Page) -> None:
             outer = f.names
-            rounds = [_bound(names, item) for item in _items(items(f))]
+            rounds = [bound(names, item) for item in (rounds_of(items(f)) if f.trial is None else [None] * f.trial)]
             f.spend(len(rounds))
+            copying = 2 + (len(outer) >> 5)
             try:
-                if test is not None:
-                    rounds = [bound for bound in rounds if _holds(test, f, outer, bound)]
-                for i, bound in enumerate(rounds):
-                    f.spend(2)
-                    f.names = outer | bound
+                if test is not None and f.trial is None:
+                    rounds = [own for own in rounds if _holds(test, f, outer, own)]
+                for i, own in enumerate(rounds):
+                    f.spend(copying)
+                    f.names = outer | own
                     if counts:
-                        f.names["loop"] = _loop(i, len(rounds))
+                        f.names["loop"] = counted(i, len(rounds))
                     body(f)
             finally:
                 f.names = outer
@@ -128,13 +172,16 @@ class _Templates(Compiler):
         return run
 
     def assign(self, node: nodes.Assign) -> Run:
-        names, value = _targets(node.target), self.expression(node.node)
-        return lambda f: f.names.update(_bound(names, value(f)))
+        names, value = targets(node.target), self.expression(node.node)
+        return lambda f: f.names.update(bound(names, value(f)))
 
     def assign_block(self, node: nodes.AssignBlock) -> Run:
         if node.filter is not None:
             raise ExpressionError("write the filter where the value is used", node.lineno)
-        (name,), body, html = _targets(node.target), self.body(node.body), self.html
+        names = targets(node.target)
+        if len(names) != 1:
+            raise ExpressionError("a block is given to one name", node.lineno)
+        (name,), body, html = names, self.body(node.body), self.html
 
         def run(f: Page) -> None:
             text = f.captured(body)
@@ -143,14 +190,15 @@ class _Templates(Compiler):
         return run
 
     def with_(self, node: nodes.With) -> Run:
-        pairs = [(_targets(t), self.expression(v)) for t, v in zip(node.targets, node.values, strict=True)]
+        pairs = [(targets(t), self.expression(v)) for t, v in zip(node.targets, node.values, strict=True)]
         body = self.body(node.body)
 
         def run(f: Page) -> None:
             outer = f.names
+            f.spend(1 + (len(outer) >> 5))
             inner = dict(outer)
             for names, value in pairs:
-                inner.update(_bound(names, value(f)))
+                inner.update(bound(names, value(f)))
             f.names = inner
             try:
                 body(f)
@@ -178,6 +226,24 @@ class _Templates(Compiler):
             return lambda f: None
         included = self.other(node.template)
         return included.run
+
+    def macro(self, node: nodes.Macro) -> Run:
+        """A macro sees the macros above it, so that none can call itself."""
+        missing = len(node.args) - len(node.defaults)
+        given = {
+            arg.name: self.expression(node.defaults[i - missing]) if i >= missing else _nothing for i, arg in enumerate(node.args)
+        }
+        self.macros[node.name] = Macro(given, self.body(node.body))
+        return lambda f: None
+
+    def from_(self, node: nodes.FromImport) -> Run:
+        found = self.other(node.template).macros
+        for pair in node.names:
+            name, called = (pair, pair) if isinstance(pair, str) else pair
+            if name not in found:
+                raise ExpressionError(f"there is no macro `{name}` in it", node.lineno, nearest(name, found))
+            self.macros[called] = found[name]
+        return lambda f: None
 
     def other(self, node: nodes.Expr) -> Body:
         """The compiled file that an include or an extends names."""
@@ -216,7 +282,7 @@ def _compiled(
     if compiler.parent is not None:
         runs = [(kind, run) for kind, run in runs if kind in (nodes.Assign, nodes.AssignBlock)]
     main = _in_order([run for _, run in runs])
-    return Body(main, compiler.blocks, compiler.parent)
+    return Body(main, compiler.blocks, compiler.parent, compiler.macros)
 
 
 def _in_order(runs: list[Run]) -> Run:
@@ -237,41 +303,13 @@ def named(node: nodes.Node) -> str:
     return node.value
 
 
-def _targets(node: nodes.Node) -> tuple[str, ...]:
-    if isinstance(node, nodes.Name):
-        return (node.name,)
-    if isinstance(node, nodes.Tuple) and all(isinstance(n, nodes.Name) for n in node.items):
-        return tuple(n.name for n in node.items if isinstance(n, nodes.Name))
-    raise ExpressionError("a value is given to a plain name", node.lineno)
-
-
-def _bound(names: tuple[str, ...], value: object) -> dict[str, object]:
-    """The names with the value; several names share out a list."""
-    if len(names) == 1:
-        return {names[0]: value}
-    parts = value if isinstance(value, (list, tuple)) else []
-    return {name: parts[i] if i < len(parts) else None for i, name in enumerate(names)}
+def _nothing(f: Page) -> object:
+    return None
 
 
 def _holds(test: Eval, f: Page, outer: dict[str, object], bound: dict[str, object]) -> bool:
     f.names = outer | bound
     return bool(test(f))
-
-
-def _items(value: object) -> list[object]:
-    return list(value) if isinstance(value, (list, tuple, Mapping)) else []
-
-
-def _loop(i: int, length: int) -> dict[str, object]:
-    return {
-        "index": i + 1,
-        "index0": i,
-        "revindex": length - i,
-        "revindex0": length - i - 1,
-        "first": i == 0,
-        "last": i == length - 1,
-        "length": length,
-    }
 
 
 _STATEMENTS: dict[type, Callable[[Any, Any], Run]] = {  # each is called with its own type of node only
@@ -284,4 +322,6 @@ _STATEMENTS: dict[type, Callable[[Any, Any], Run]] = {  # each is called with it
     nodes.Block: _Templates.block,
     nodes.Extends: _Templates.extends,
     nodes.Include: _Templates.include,
+    nodes.Macro: _Templates.macro,
+    nodes.FromImport: _Templates.from_,
 }

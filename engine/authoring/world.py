@@ -8,11 +8,16 @@ from fnmatch import fnmatchcase
 
 from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import BUILTIN, EventType, Tracking
-from engine.authoring.scopes import Fields, Names, Open, customer_fields, either, event_fields
-from engine.authoring.shape_journey import ApiEntry, EventEntry, Journey
+from engine.authoring.scopes import OCCASION, Fields, Names, Open, customer_fields, either, event_fields
+from engine.authoring.shape_journey import BroadcastEntry, DateEntry, EventEntry, Journey, ScheduleEntry, SegmentEntry
+from engine.authoring.shape_journey import Entry as WrittenEntry
 from engine.authoring.spots import Spot
 from engine.authoring.templates import Template
+from engine.authoring.types import Type
 from engine.core.policy import Policy, Tier
+
+MOVES = {"enters": "segment_entered", "leaves": "segment_left"}
+"""What the event is called by which somebody is in a segment, or no longer."""
 
 
 @dataclass(slots=True)
@@ -94,12 +99,18 @@ class World:
             spot.report("SJ418", f"{tier.name!r} is above the journey's tier {base.name!r}", hint)
 
 
+def fields_of(world: World, entry: WrittenEntry) -> Fields:
+    """What `entry` has for somebody whom this entry enrolls: the properties of an event, which occasion of the calendar it
+    was, or anything where a call enrolls."""
+    if isinstance(entry, (EventEntry, BroadcastEntry)):
+        return event_fields(world.tracking.event(entry.event if isinstance(entry, EventEntry) else entry.broadcast))
+    if isinstance(entry, SegmentEntry):
+        return {**event_fields(world.tracking.event(MOVES[entry.when])), "occurrence": Type("string")}
+    if isinstance(entry, (ScheduleEntry, DateEntry)):
+        return OCCASION
+    return Open(event_fields(None))
+
+
 def entry_fields(world: World, journey: Journey) -> Fields:
-    """What `entry` has in a journey: the properties of the events that enroll, anything where it is started by the API."""
-    options: list[Fields | None] = []
-    for entry in journey.enter:
-        if isinstance(entry, EventEntry):
-            options.append(event_fields(world.tracking.event(entry.event)))
-        elif isinstance(entry, ApiEntry):
-            options.append(Open(event_fields(None)))
-    return either(options) or Open(event_fields(None))
+    """What `entry` has in a journey, whichever of its entries enrolled."""
+    return either(fields_of(world, entry) for entry in journey.enter) or Open(event_fields(None))

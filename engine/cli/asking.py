@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli.located import locate
-from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+from engine.cli.terminal import HERE, DataOption, Failure, JsonOption, ProjectOption, out, print_json
 
 if TYPE_CHECKING:
     from engine.insight.story import Why
+    from engine.store.database import Connection
 
 
 def why(
@@ -39,27 +39,23 @@ def why(
     """
     from engine.cli.drawing import draw
 
-    told = asyncio.run(_ask(project, data, customer, journey, at))
+    told = _ask(project, data, customer, journey, at)
     if as_json:
         print_json(told.to_json())
     else:
         out.print(draw(told, short=short))
 
 
-async def _ask(project: Path, data: Path | None, customer: str, journey: str | None, at: str | None) -> Why:
+def _ask(project: Path, data: Path | None, customer: str, journey: str | None, at: str | None) -> Why:
     from engine.insight.asked import BadMoment, read_moment
-    from engine.insight.finding import UnknownCustomer, find_customer
-    from engine.insight.why import why as ask
-    from engine.store.database import connect, transaction
+    from engine.insight.finding import find_customer
+    from engine.insight.why import why as really
 
-    database = connect(locate(project, data, lenient=True).database_url, pool=1)
+    async def ask(c: Connection) -> Why:
+        return await really(c, await find_customer(c, customer), journey, at=moment)
+
     try:
         moment = None if at is None else read_moment(at)
-        async with transaction(database) as c:
-            return await ask(c, await find_customer(c, customer), journey, at=moment)
+        return locate(project, data, lenient=True).in_transaction(ask)
     except BadMoment as bad:
         raise Failure(f"--at: {bad}", bad.hint) from None
-    except UnknownCustomer as unknown:
-        raise Failure(str(unknown), unknown.hint, Code.NO) from None
-    finally:
-        await database.dispose()

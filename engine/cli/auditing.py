@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
-from engine.cli.located import locate
-from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, err, out, print_json, show_table
+from engine.cli.located import Located, locate
+from engine.cli.shown import listing
+from engine.cli.terminal import (
+    HERE,
+    MOST,
+    Code,
+    DataOption,
+    JsonOption,
+    ProjectOption,
+    bars,
+    out,
+    print_json,
+    read_since,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from engine.insight.audit import Difference, Tally
+    from engine.store.database import Database
 
 
 def audit(
@@ -27,16 +39,18 @@ def audit(
         str | None,
         typer.Option("--since", metavar="MOMENT", help="Only decisions made then or later; UTC unless it has an offset."),
     ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", metavar="N", min=1, help="Only N of them, chosen by chance.")] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", min=1, max=MOST, help="Only N, chosen by chance.")
+    ] = None,
     project: ProjectOption = HERE,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make recorded decisions again, from the facts that each one looked at, and show which don't come out again.
 
-    Reads only. Exit code 1 where one differs, or nobody is known by that name. Example: [bold]sojourn audit --since 2026-03-01[/]
+    Reads only. Exit code 1 where one differs, or a name is unknown. Example: [bold]sojourn audit --since 2026-03-01[/]
     """
-    tally = asyncio.run(_audit(project, data, customer, journey, since, sample))
+    tally = _audit(locate(project, data, lenient=True), customer, journey, read_since(since), sample)
     if as_json:
         print_json(tally.to_json())
     else:
@@ -45,45 +59,32 @@ def audit(
         raise typer.Exit(Code.NO)
 
 
-async def _audit(
-    project: Path, data: Path | None, customer: str | None, journey: str | None, since: str | None, sample: int | None
-) -> Tally:
-    from engine.insight.asked import BadMoment, read_moment
+def _audit(located: Located, customer: str | None, journey: str | None, since: datetime | None, sample: int | None) -> Tally:
     from engine.insight.audit import Tally
     from engine.insight.audit import audit as really
-    from engine.insight.finding import UnknownCustomer, find_customer
-    from engine.store.database import connect, transaction
+    from engine.insight.finding import check_journey, find_customer
+    from engine.store.database import transaction
     from engine.store.recorded import Chosen
 
-    database = connect(locate(project, data, lenient=True).database_url, pool=1)
-    whole = Tally()
-    try:
-        moment = None if since is None else _utc(read_moment(since))
+    async def whole(database: Database) -> Tally:
+        found = Tally()
         async with transaction(database) as c:
             known = None if customer is None else await find_customer(c, customer)
-        with Progress(TextColumn("decisions"), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as progress:
+            if journey is not None:
+                await check_journey(c, journey)
+        with bars(TextColumn("decisions"), BarColumn(), MofNCompleteColumn()) as progress:
             bar = progress.add_task("decisions", total=None)
-            async for total, part in really(database, Chosen(known, journey, moment), sample):
-                whole.add(part)
-                progress.update(bar, total=total, completed=whole.looked_at)
-    except BadMoment as bad:
-        raise Failure(f"--since: {bad}", "write it as 2026-03-02, or 2026-03-02T10:00+01:00") from None
-    except UnknownCustomer as unknown:
-        raise Failure(str(unknown), unknown.hint, Code.NO) from None
-    finally:
-        await database.dispose()
-    return whole
+            async for total, part in really(database, Chosen(known, journey, since), sample):
+                found.add(part)
+                progress.update(bar, total=total, completed=found.looked_at)
+        return found
 
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return located.on_database(whole)
 
 
 def show(tally: Tally) -> None:
     """The figures, then the differences."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("decisions", header_style="dim")
-    table.add_column("", justify="right")
+    table = listing("decisions", "", folds=("decisions",), right=("",))
     words = f" ({tally.only_words} of them in their words only)" if tally.only_words else ""
     table.add_row("checked", str(tally.same + tally.different))
     table.add_row("the same again", str(tally.same))
@@ -99,9 +100,8 @@ def show(tally: Tally) -> None:
 
 
 def _differences(found: list[Difference]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("decision", "customer", "message", "at (UTC)", "what", "recorded", "comes out as"):
-        table.add_column(name, header_style="dim", overflow="fold")
+    names = ("decision", "customer", "message", "at (UTC)", "what", "recorded", "comes out as")
+    table = listing(*names, folds=names)
     for each in found:
         for i, d in enumerate(each.differing):
             about = (str(each.decision), str(each.customer), each.key, f"{each.at:%Y-%m-%d %H:%M:%S}") if i == 0 else ("",) * 4

@@ -5,7 +5,6 @@ exit code belong here; `app.demo` plays, `demo_words` and `demo_shown` tell.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -48,11 +47,12 @@ def demo(
     from engine.app.demo_mailbox import MailboxError
     from engine.app.demo_sample import SampleError
     from engine.cli.demo_shown import figures, show
+    from engine.observe import logs
 
     began = time.monotonic()
     with demo_folder(keep) as folder:
         log = folder / "log"
-        logging.basicConfig(filename=log, level=logging.WARNING, force=True)
+        logs.configure({logs.VARIABLE: "console"}, log.open("a"))
         options = Options(project, folder, households, days, pace, os.environ)
         try:
             with _progress() as tell, played(options, tell) as demo:

@@ -5,6 +5,7 @@ Reads well at 80 columns, and without colours where nobody watches. What things 
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,8 @@ def _next(console: Console, demo: Demo, kept: bool, width: int) -> None:
         ("journeys/", "what was played, one YAML file each; policy.yaml has the rules"),
         ("docs/language.md", "how to write your own"),
     ]
+    if shutil.which("sojourn") is None:
+        rows.insert(0, ('export PATH="$PWD/.venv/bin:$PATH"', "so that the shell finds `sojourn`"))
     if not kept:
         rows.append(("sojourn demo --keep", "keeps the letters, a maildir, and says where"))
     console.print("[bold]Where to look next[/]\n")

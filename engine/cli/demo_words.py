@@ -10,52 +10,19 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.app.demo_outcome import Figure, Happened
+from engine.core.brief import brief
 
 CHANNELS = {"email": "e-mail", "sms": "text message", "push": "push"}
 
 
 def outcome(figure: Figure) -> tuple[str, str]:
     """(outcome, why) for one row of the table."""
-    reason = why(figure.reason, figure.rule, figure.topic)
+    reason = brief(figure.reason, figure.rule, figure.topic)
     if figure.status == "sent":
         return "sent", f"after waiting: {reason}" if reason else "at once"
     if figure.status == "deferred":
         return "waiting", reason
-    if figure.status == "dropped" and figure.reason == "expired":
-        return "dropped", f"too late: {_expired(figure.rule)}"
     return figure.status, reason
-
-
-def why(reason: str, rule: str, topic: str) -> str:
-    """What a gate's reason and rule mean, "" where there are none."""
-    about = f" for {topic.replace('_', ' ')}" if topic else ""
-    match reason:
-        case "consent":
-            return f"consent{about} withdrawn" if rule == "withdrawn" else f"no consent{about}"
-        case "holdout":
-            return f"{rule} holdout, left out to measure"
-        case "cap":
-            return f"the {rule} cap was full"
-        case "quiet_hours":
-            name, _, hours = rule.partition(" ")
-            return f"{'quiet hours' if name == 'quiet_hours' else 'its send window is'} {hours.replace('-', '–')}".strip()
-        case "hold":
-            return f"held back by {rule}"
-        case "live":
-            return "the journey had begun anew" if rule == "restarted" else f"the journey had ended: {rule}"
-        case "reachable":
-            return "no address"
-        case "suppression":
-            return f"address suppressed: {rule}"
-    return " ".join(part for part in (reason.replace("_", " "), rule) if part)
-
-
-def _expired(rule: str) -> str:
-    if rule == "expires":
-        return "it came up after its time"
-    if rule.startswith("quiet_hours"):
-        return "quiet hours lasted longer"
-    return "its send window opened later" if rule.startswith("window") else f"the {rule} cap had no room"
 
 
 def moment(at: datetime, zone: ZoneInfo) -> str:
@@ -83,12 +50,10 @@ def _told(line: Happened, zone: ZoneInfo) -> str:
         return _event(line)
     if line.kind == "sent":
         return f"{channel} {line.subject} sent"
-    reason = why(line.reason, line.rule, line.topic)
+    reason = brief(line.reason, line.rule, line.topic)
     if line.subject == "defer":
         until = f", until {moment(line.until, zone)}" if line.until else ""
         return f"{line.journey}'s {line.step} waits: {reason}{until}"
-    if line.reason == "expired":
-        reason = f"too late, {_expired(line.rule)}"
     return f"{line.journey}'s {line.step} dropped: {reason}"
 
 

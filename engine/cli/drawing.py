@@ -5,7 +5,7 @@ Only drawing belongs here: every sentence comes from the story or from the gates
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,8 @@ from rich.text import Text
 
 from engine.core.clock import local
 from engine.core.clock import zone as zone_named
-from engine.insight.story import Absence, Decision, Gate, Message, Moment, Passage, Why
+from engine.insight.story import Absence, Decision, Gate, Merge, Message, Moment, Passage, StageMove, Why
+from engine.insight.why import INNER
 
 GATES = {
     "live": "enrollment",
@@ -44,6 +45,15 @@ STATUSES = {
     "refused": ("refused by the provider", "red"),
     "unknown": ("perhaps sent, counted as sent", "yellow"),
     "parked": ("needs mending", "red"),
+}
+BECAME = {
+    "message_delivered": ("delivered", "green"),
+    "message_opened": ("opened", "green"),
+    "message_clicked": ("clicked", "green"),
+    "message_bounced": ("bounced", "red"),
+    "message_complained": ("complained of", "red"),
+    "message_replied": ("replied to", "yellow"),
+    "unsubscribed": ("unsubscribed", "yellow"),
 }
 VERDICTS = {"allow": "green", "defer": "yellow", "drop": "red"}
 QUIET = ("no_event", "api")
@@ -87,6 +97,14 @@ def _head(told: Why, zone: ZoneInfo) -> RenderableType:
         lines.append(Text("This customer was erased: nothing is sent.", "red"))
     if told.restricted:
         lines.append(Text("This customer is restricted: nothing may be sent.", "red"))
+    if told.objected:
+        lines.append(Text("This customer objects to profiling: computed attributes and segments are not used.", "yellow"))
+    lines += [Text(_merge(m, zone), "dim") for m in told.merges]
+    if told.stages:
+        lines.append(Text(_stages(told.stages, zone)))
+    if told.segments:
+        names = [f"{m.segment} (since {when(m.since, zone)}, {_cause(m.cause, m.event)})" for m in told.segments]
+        lines.append(Text(f"In the segments {', '.join(names)}."))
     for hold in told.holds:
         about = f" ({hold.key})" if hold.key else ""
         pause = ", ".join(hold.pause)
@@ -94,6 +112,35 @@ def _head(told: Why, zone: ZoneInfo) -> RenderableType:
         text += f"until {when(hold.until, zone)} at the latest."
         lines.append(Text(text, "yellow"))
     return Group(*lines)
+
+
+SHOWN_STAGES = 4
+
+
+def _stages(moves: Sequence[StageMove], zone: ZoneInfo) -> str:
+    """The stage, and those before it, in a sentence."""
+    told = [f"{m.stage} since {when(m.since, zone)} ({_cause(m.cause, m.event)})" for m in moves[:SHOWN_STAGES]]
+    over = moves[0].until
+    now = f"Stage {told[0]}" if over is None else f"In no stage since {when(over, zone)}; before that {told[0]}"
+    more = " …" if len(moves) > SHOWN_STAGES else ""
+    return f"{'; before that '.join([now, *told[1:]])}{more}."
+
+
+def _cause(cause: str, event: str | None) -> str:
+    """Why somebody moved."""
+    if cause == "event":
+        return f"by {INNER.get(event or '', event) or 'an event'}"
+    return "by time" if cause == "time" else "as deployed"
+
+
+def _merge(merge: Merge, zone: ZoneInfo) -> str:
+    """A merge in a sentence."""
+    names = ", ".join(value for _, value in merge.names[:4])
+    who = f"customer {merge.gone} ({names})" if names else f"customer {merge.gone}"
+    by = {"command": "by an operator", "identify": "by an identify call", "alias": "by an alias call"}
+    how = by.get(merge.cause, f"by the same {merge.cause}")
+    text = f"Merged with {who} on {when(merge.at, zone)}, {how}: number {merge.id}"
+    return f"{text}, undone on {when(merge.undone_at, zone)}." if merge.undone_at is not None else f"{text}."
 
 
 def draw_passage(passage: Passage, zone: ZoneInfo, *, short: bool = False) -> RenderableType:
@@ -159,6 +206,11 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
         yield Text(f"Handed over {m.tries} times.")
     if m.words:
         yield Text.assemble("The provider said: ", (m.words, "italic"))
+    for b in m.became:
+        word, style = BECAME.get(b.event, (b.event, ""))
+        by = " by a machine" if b.machine else ""
+        line = Text.assemble((f"{when(b.at, zone)}  ", "cyan"), (f"{word}{by}", style))
+        yield line.append(f" {b.url}" if b.url else "").append(f": {b.words}" if b.words else "")
 
 
 def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:

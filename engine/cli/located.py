@@ -1,16 +1,18 @@
-"""Which project, which servers: a command's folder, its settings, and the running system whose servers it may use.
+"""Which project, which servers: a command's folder, its settings, the running system whose servers it may use, and work on its
+database.
 
 Settings and the environment win; where they say "embedded", the servers are those of `sojourn up` on the same data.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.cli.terminal import Code, Failure
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from engine.authoring.project import Compiled
     from engine.settings.problems import Problem
     from engine.settings.project import Settings
+    from engine.store.database import Connection, Database
+
+T = TypeVar("T")
 
 NOTHING_RUNS = "`sojourn up` isn't running here, and no {what} is named"
 UNSET = "SJ250"
@@ -43,9 +48,33 @@ class Located:
             return self.settings.database_url
         if self.running is not None:
             return self.running.database_url
-        raise Failure(
-            NOTHING_RUNS.format(what="database"), NAME_ONE.format(variable="SOJOURN_DATABASE_URL"), code=Code.UNREACHABLE
-        )
+        raise self._nothing("database", "SOJOURN_DATABASE_URL")
+
+    def on_database(self, act: Callable[[Database], Awaitable[T]], *, pool: int = 1) -> T:
+        """What `act` gives on the database, over at most `pool` connections. Raises Failure where there is no database."""
+        url = self.database_url
+
+        async def whole() -> T:
+            from engine.store.database import connect
+
+            database = connect(url, pool=pool)
+            try:
+                return await act(database)
+            finally:
+                await database.dispose()
+
+        return asyncio.run(whole())
+
+    def in_transaction(self, act: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `act` gives in one transaction on the database. Raises Failure where there is no database."""
+
+        async def whole(database: Database) -> T:
+            from engine.store.database import transaction
+
+            async with transaction(database) as c:
+                return await act(c)
+
+        return self.on_database(whole)
 
     @property
     def temporal_address(self) -> str:
@@ -54,11 +83,16 @@ class Located:
             return self.settings.temporal_address
         if self.running is not None:
             return self.running.temporal_address
-        raise Failure(
-            NOTHING_RUNS.format(what="Temporal server"),
-            NAME_ONE.format(variable="SOJOURN_TEMPORAL_ADDRESS"),
-            code=Code.UNREACHABLE,
-        )
+        raise self._nothing("Temporal server", "SOJOURN_TEMPORAL_ADDRESS")
+
+    def _nothing(self, what: str, variable: str) -> Failure:
+        from engine.app.supervise import left_over
+
+        if left := left_over(self.data):
+            numbers = ", ".join(map(str, sorted(left)))
+            said = f"the `sojourn up` that ran here was killed, and its processes go on without it: {numbers}"
+            return Failure(said, "`sojourn up` takes their place", Code.UNREACHABLE)
+        return Failure(NOTHING_RUNS.format(what=what), NAME_ONE.format(variable=variable), Code.UNREACHABLE)
 
 
 def locate(folder: Path, data: Path | None = None, *, lenient: bool = False) -> Located:
@@ -72,6 +106,8 @@ def locate(folder: Path, data: Path | None = None, *, lenient: bool = False) -> 
         raise Failure(f"there is no folder {folder}", "sojourn init makes a project")
     folder = folder.resolve()
     where = folder / ".sojourn" if data is None else data.resolve()
+    if (file := next((path for path in (where, *where.parents) if path.is_file()), None)) is not None:
+        raise Failure(f"{file} is a file", "--data names the folder in which `sojourn up` keeps its data")
     problems: tuple[Problem, ...] = ()
     if lenient:
         settings, problems = _without_secrets(folder)
@@ -96,16 +132,16 @@ def compile_project(located: Located) -> Compiled:
 
 
 def channel_problems(located: Located) -> list[Problem]:
-    """Channels of sojourn.yaml whose adapter isn't there or refuses its settings. Nothing is connected to."""
+    """Channels and receivers of tasks in sojourn.yaml whose adapter isn't there or refuses its settings. None is connected to."""
     from engine.delivery.channel import ChannelError, load_channel
     from engine.settings.problems import Problem
     from engine.settings.project import UNUSABLE_CHANNEL
 
     stand_in(located.folder)
     found = []
-    for name, channel in located.settings.channels.items():
+    for name, config in located.settings.adapters().items():
         try:
-            load_channel(name, channel.config())
+            load_channel(name, config)
         except ChannelError as wrong:
             message = f"channel {name!r}: {wrong.what}"
             found.append(Problem("sojourn.yaml", 0, 0, UNUSABLE_CHANNEL, 0, message, wrong.mend))

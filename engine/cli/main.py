@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import sys
 import traceback
@@ -20,17 +21,41 @@ from engine.app.ending import end_process
 from engine.cli.asking import why
 from engine.cli.auditing import audit
 from engine.cli.authoring import graph, init, schema, show_problems, validate
+from engine.cli.backfilling import backfill, predict
+from engine.cli.broadcasting import broadcasts
+from engine.cli.channels import channels
 from engine.cli.deploying import deploy, migrate
-from engine.cli.operating import enrollments, retry, stop
+from engine.cli.differing import diff
+from engine.cli.doctor import doctor
+from engine.cli.enrolled import enrollments
+from engine.cli.failing import failures
+from engine.cli.forecasting import simulate
+from engine.cli.importing import imports
+from engine.cli.merging import merge, unmerge
+from engine.cli.operating import retry, skip, stop
+from engine.cli.pausing import pause, resume
+from engine.cli.previewing import preview, send_test
+from engine.cli.privacy import erase, export, objection, restrict
+from engine.cli.quarantine import quarantine
+from engine.cli.recording import log
+from engine.cli.releasing import deployments, rollback
+from engine.cli.replaying import replay
+from engine.cli.resetting import reset
+from engine.cli.retention import retention
+from engine.cli.rolling import roll
 from engine.cli.running import api, up, worker
+from engine.cli.showing import show
+from engine.cli.sources import sources
 from engine.cli.telling import identify, track
 from engine.cli.terminal import Code, Failure, err, say
+from engine.cli.testing import test
+from engine.cli.tokens import token
 
 app = typer.Typer(
     name="sojourn",
     help="Lifecycle journeys that obey caps, consent and the message hierarchy.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,12 +65,10 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
+        from engine.app.version import version as installed
 
-        try:
-            sys.stdout.write(f"sojourn {version('sojourn')}\n")
-        except PackageNotFoundError:
-            sys.stdout.write("sojourn, from a folder where it isn't installed\n")
+        found = installed()
+        sys.stdout.write(f"sojourn {found}\n" if found else "sojourn, from a folder where it isn't installed\n")
         raise typer.Exit
 
 
@@ -59,13 +82,18 @@ def everywhere(
 
 
 for _group, _commands in (
-    ("Write", (init, validate, graph, schema)),
-    ("Run", (up, deploy, migrate, worker, api)),
-    ("Ask", (why, enrollments, audit)),
-    ("Act", (track, identify, retry, stop)),
+    ("Write", (init, validate, test, simulate, diff, graph, schema, preview, send_test)),
+    ("Run", (up, deploy, rollback, migrate, worker, api, roll)),
+    ("Ask", (why, enrollments, show, failures, deployments, audit, sources, log, replay, doctor)),
+    ("Act", (track, identify, retry, skip, pause, resume, stop, reset, broadcasts, channels, merge, unmerge, backfill, predict)),
+    ("Privacy", (export, erase, restrict, objection, retention)),
 ):
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
+
+app.add_typer(quarantine, name="quarantine", rich_help_panel="Act")
+app.add_typer(token, name="token", rich_help_panel="Privacy")
+app.add_typer(imports, name="import", rich_help_panel="Act")
 
 if importlib.util.find_spec("engine.cli.demo") is not None:
     app.command(rich_help_panel="Run")(importlib.import_module("engine.cli.demo").demo)
@@ -78,8 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code. Errors are told on standard error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(prog_name="sojourn", args=list(arguments) if arguments is not None else None)
+        if (odd := next((text for text in given if not text.isprintable() and _is_no_text(text)), None)) is not None:
+            raise Failure(f"the argument {odd!r} is not UTF-8 text")
+        app(prog_name="sojourn", args=given)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(Code.FINE if ended.code is None else Code.USAGE)
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -92,6 +123,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a line and an exit code
         return _tell(error)
     return Code.FINE
+
+
+def _is_no_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _pipe_closed() -> int:
@@ -108,21 +147,33 @@ def _tell(error: Exception) -> int:
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     from engine.app.processes import ServerError
+    from engine.app.release import Refused
     from engine.authoring.project import AuthoringError
     from engine.delivery.channel import ChannelError
     from engine.delivery.deployment import NothingDeployed
+    from engine.insight.finding import SeveralCustomers, UnknownCustomer, UnknownJourney
+    from engine.intake.commanded import CantMerge
+    from engine.intake.erasing import CantErase
+    from engine.intake.moving import NoSuchStep, OnItsWay
+    from engine.intake.planning import PastSchedule
+    from engine.observe.words import in_a_line
     from engine.settings.project import SettingsError
     from engine.store.clock import ScaleChanged
     from engine.store.schema import SchemaError
-    from engine.store.trouble import in_a_line
     from engine.temporal.client import Unreachable
     from engine.temporal.codec import CodecError
 
     match error:
+        case OSError(errno=errno.ENAMETOOLONG):
+            say(f"{str(error.filename)[:60]}… is too long for the name of a file")
+            return Code.USAGE
         case AuthoringError() | SettingsError():
             show_problems(error.problems)
             return Code.NO if isinstance(error, AuthoringError) else Code.USAGE
-        case NothingDeployed():
+        case UnknownCustomer() | UnknownJourney() | SeveralCustomers() | CantMerge() | Refused() | NoSuchStep() | OnItsWay():
+            say(str(error), error.hint)
+            return Code.NO
+        case NothingDeployed() | PastSchedule() | CantErase():
             say(str(error))
             return Code.NO
         case ChannelError() | ScaleChanged() | CodecError():

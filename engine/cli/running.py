@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
 
-from engine.cli.deploying import _deploy
+from engine.cli.deploying import put_in_force
 from engine.cli.located import Located, channel_problems, compile_project, locate, stand_in
 from engine.cli.terminal import HERE, Code, DataOption, Failure, ProjectOption, err, out
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
 PortOption = Annotated[
     int | None,
-    typer.Option("--port", metavar="N", help="Where the API listens; 0: any free port.", show_default="api.port in sojourn.yaml"),
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        metavar="N",
+        help="Where the API listens; 0: any free port.",
+        show_default="api.port in sojourn.yaml",
+    ),
 ]
 
 
@@ -48,7 +56,8 @@ def up(
     from engine.app.development import make_keys, wants_keys
     from engine.app.processes import claim_port
     from engine.cli.authoring import show_problems
-    from engine.settings.project import PUBLIC_VARIABLE
+    from engine.observe import logs
+    from engine.settings.project import METRICS_VARIABLE, PUBLIC_VARIABLE
     from engine.temporal.grouping import BOTH
 
     located = locate(project, data)
@@ -71,9 +80,16 @@ def up(
         command = [sys.executable, "-m", "engine.cli"]
         where = ["--project", str(located.folder), "--data", str(located.data)]
         links = {} if settings.api.public_url else {PUBLIC_VARIABLE: reached}
+        if out.is_terminal and logs.VARIABLE not in os.environ:
+            links[logs.VARIABLE] = "console"  # their logs are shown here
         environ = links | (keys.environ() if keys else {})
+        first = settings.metrics.port
+        ports = [{METRICS_VARIABLE: str(first + i)} if first else {} for i in range(len(BOTH))]  # a port for each
         return [
-            *(supervise.Child(f"{lane} worker", [*command, "worker", *where, "--lane", lane], links) for lane in BOTH),
+            *(
+                supervise.Child(f"{lane} worker", [*command, "worker", *where, "--lane", lane], links | port)
+                for lane, port in zip(BOTH, ports, strict=True)
+            ),
             supervise.Child("api", [*command, "api", *where, "--port", str(listens)], environ, f"{reached}/healthz"),
         ]
 
@@ -102,6 +118,7 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
 
     from engine.authoring.project import AuthoringError
     from engine.cli.authoring import count, show_problems
+    from engine.intake.planning import PastSchedule
     from engine.store.schema import migrate
 
     migrate(database_url)
@@ -115,7 +132,11 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
         return
     url = located.settings.database.model_copy(update={"url": SecretStr(database_url)})
     there = replace(located, settings=located.settings.model_copy(update={"database": url}))
-    _, changes = asyncio.run(_deploy(there, compiled))
+    try:
+        changes = put_in_force(there, compiled)
+    except PastSchedule as over:
+        err.print(f"not deployed: {over}; what was deployed before goes on", style="yellow", markup=False, soft_wrap=True)
+        return
     done = [f"{c.journey} ({c.kind})" for c in changes.journeys if c.kind != "same"]
     done += [f"{name} ({kind})" for name, kind in changes.shared]
     told = f"deployed {count(len(compiled.plans), 'journey')}: " + (", ".join(done) if done else "nothing changed")
@@ -134,9 +155,11 @@ def worker(project: ProjectOption = HERE, data: DataOption = None, lane: LaneOpt
     from engine.app.working import work
     from engine.temporal.grouping import BOTH
 
+    _say_all()
     located = locate(project, data)
     _stand_in(located.folder)
-    work(located.settings, located.database_url, located.temporal_address, _log, BOTH if lane is None else (lane,))
+    with _traced("sojourn-worker"):
+        work(located.settings, located.database_url, located.temporal_address, _log, BOTH if lane is None else (lane,))
 
 
 def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption = None) -> None:
@@ -149,14 +172,18 @@ def api(project: ProjectOption = HERE, port: PortOption = None, data: DataOption
     from engine.app.development import with_keys
     from engine.app.serving import serve
 
+    _say_all()
     located = locate(project, data)
     _stand_in(located.folder)
     settings = with_keys(located.settings, os.environ)
     url, temporal = located.database_url, located.temporal_address
     try:
-        uvloop.run(serve(settings, url, temporal, port=port, started=lambda n: _log(f"the API listens on port {n}")))
+        with _traced("sojourn-api"):
+            uvloop.run(serve(settings, url, temporal, port=port, started=lambda n: _log(f"the API listens on port {n}")))
     except OSError as taken:
-        raise Failure(f"the API can't listen on {settings.api.host}: {taken.strerror}", code=Code.UNREACHABLE) from None
+        where = f"{settings.api.host}:{settings.api.port if port is None else port}"
+        hint = "--port names another, 0 a free one"
+        raise Failure(f"the API can't listen on {where}: {taken.strerror}", hint, Code.UNREACHABLE) from None
 
 
 def _stand_in(folder: Path) -> None:
@@ -165,6 +192,27 @@ def _stand_in(folder: Path) -> None:
     stand_in(folder)
 
 
+def _say_all() -> None:
+    """Let this process's log go to its standard output. Raises Failure where SOJOURN_LOG is nonsense."""
+    from engine.observe import logs
+
+    try:
+        logs.configure(os.environ)
+    except ValueError as wrong:
+        raise Failure(str(wrong)) from None
+
+
+@contextlib.contextmanager
+def _traced(service: str) -> Iterator[None]:
+    """Traces, where the environment wants them, while the block runs; what wasn't sent yet is sent at its end."""
+    from engine.observe import tracing
+
+    tracing.start(os.environ, service)
+    try:
+        yield
+    finally:
+        tracing.finish()
+
+
 def _log(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    logging.getLogger("sojourn.process").info("%s", line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from engine.cli.located import Located, locate
 from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
 
 if TYPE_CHECKING:
+    from engine.store.database import Connection
     from engine.store.history import Told
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The customer's user id.")]
@@ -85,10 +85,10 @@ def _values(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:
     if file is not None:
         try:
             text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
-            found = json.loads(text)
+            found = _json(text)
         except OSError as wrong:
             raise Failure(f"{file} can't be read: {wrong.strerror}") from None
-        except ValueError as wrong:
+        except (ValueError, RecursionError) as wrong:
             raise Failure(f"{file} is not JSON: {wrong}") from None
         if not isinstance(found, dict):
             raise Failure(f"{file} is not a JSON object", 'write {"key": "value"}')
@@ -98,12 +98,19 @@ def _values(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:
             raise Failure(f"{pair!r} is not key=value", "write key=text, or key:=json")
         if key.endswith(":"):
             try:
-                found[key[:-1]] = json.loads(written)
-            except ValueError:
-                raise Failure(f"{written!r} in {pair!r} is not JSON", "write key=text for text") from None
+                found[key[:-1]] = _json(written)
+            except (ValueError, RecursionError):
+                raise Failure(f"{written[:60]!r} of {key[:-1]!r} is not JSON", "write key=text for text") from None
         else:
             found[key] = written
     return found
+
+
+def _json(text: str) -> Any:
+    """Raises ValueError also for NaN and numbers without end, which Python reads and JSON doesn't know."""
+    value = json.loads(text)
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +146,25 @@ def _tell(call: _Call, kind: str, body: dict[str, Any], what: str, as_json: bool
     import httpx
 
     body["messageId"] = f"cli-{uuid.uuid4()}"
-    if not call.url.startswith(("http://", "https://")):
-        raise Failure(f"{call.url} is no http:// address")
+    local = _local(call.url)
     try:
-        answer = httpx.post(f"{call.url}/v1/{kind}", json=body, auth=(call.key, ""), timeout=30, trust_env=not _local(call.url))
+        answer = httpx.post(f"{call.url}/v1/{kind}", json=body, auth=(call.key, ""), timeout=30, trust_env=not local)
     except httpx.HTTPError as failed:
         raise Failure(f"{call.url} can't be reached: {failed}", "is `sojourn up` running?", Code.UNREACHABLE) from None
     if answer.status_code >= 500:
-        raise Failure(f"the API answered {answer.status_code}: {_error(answer)}", code=Code.UNREACHABLE)
+        message, hint = _error(answer)
+        raise Failure(f"the API answered {answer.status_code}: {message}", hint, Code.UNREACHABLE)
     if not answer.is_success:
-        raise Failure(f"the API refused it ({answer.status_code}): {_error(answer)}")
+        message, hint = _error(answer)
+        aside = "put aside" in hint
+        raise Failure(
+            f"{'kept aside, not taken in' if aside else f'the API refused it ({answer.status_code})'}: {message}",
+            hint,
+            Code.NO if aside else Code.USAGE,
+        )
     told, unknown = None, ""
     if call.located:
-        told, unknown = asyncio.run(_consequences(call.located, body["messageId"], body.get("event")))
+        told, unknown = _consequences(call.located, body["messageId"], body.get("event"))
     if as_json:
         looked = {**told.to_json(), "unknown": unknown} if told else {}
         print_json({"accepted": True, "messageId": body["messageId"], **looked})
@@ -162,34 +175,39 @@ def _tell(call: _Call, kind: str, body: dict[str, Any], what: str, as_json: bool
 
 
 def _local(url: str) -> bool:
+    """Whether `url` leads to this machine. Raises Failure where it isn't one."""
     from urllib.parse import urlsplit
 
     from engine.settings.project import is_loopback
 
-    return is_loopback(urlsplit(url).hostname or "")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port is None or parts.port else None
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        raise Failure(f"{url!r} is no address of an API", "write http://HOST:PORT, with a port from 1 to 65535")
+    return is_loopback(host)
 
 
-def _error(answer: Any) -> str:
-    """What the API says is wrong, in its own words."""
+def _error(answer: Any) -> tuple[str, str]:
+    """What the API says is wrong and what to do, in its own words."""
     try:
         said = answer.json()["error"]
-        return " ".join(str(said[k]) for k in ("message", "hint") if said.get(k))
+        return str(said["message"]), str(said.get("hint") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return str(answer.text[:200]) or "no reason given"
+        return str(answer.text[:200]) or "no reason given", ""
 
 
-async def _consequences(located: Located, message_id: str, event: str | None) -> tuple[Told, str]:
+def _consequences(located: Located, message_id: str, event: str | None) -> tuple[Told, str]:
     """What it led to; and what to say of an `event` that nobody knows, "" for any other."""
     from engine.insight.finding import unknown_event
-    from engine.store.database import connect, transaction
     from engine.store.history import told
 
-    database = connect(located.database_url, pool=1)
-    try:
-        async with transaction(database) as c:
-            return await told(c, message_id), await unknown_event(c, event) if event else ""
-    finally:
-        await database.dispose()
+    async def look(c: Connection) -> tuple[Told, str]:
+        return await told(c, message_id), await unknown_event(c, event) if event else ""
+
+    return located.in_transaction(look)
 
 
 def _show(what: str, user: str, told: Told | None, unknown: str) -> None:
@@ -208,9 +226,11 @@ def _show(what: str, user: str, told: Told | None, unknown: str) -> None:
         out.print(f"  {meant} {journey}", markup=False)
     for journey, detail in told.refused:
         out.print(f"  didn't enter {journey}: {detail}", markup=False, soft_wrap=True)
+    for journey in told.broadcast:
+        out.print(f"  sets off {journey} for those whom it concerns (`sojourn broadcasts`)", markup=False)
     if told.entered or told.moved:
         out.print(f"  `sojourn why {user}` tells what becomes of it", style="dim", markup=False)
     elif unknown:
         out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
-    elif not told.refused:
+    elif not told.refused and not told.broadcast:
         out.print("  no journey was waiting for it", style="dim", markup=False)

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 
 T = TypeVar("T")
+
+
+class Telling(Protocol):
+    """What an act did, or would do."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        ...
+
+
+Told = TypeVar("Told", bound=Telling)
 
 
 class Code(IntEnum):
@@ -49,6 +61,9 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")]
+MOST = 10_000_000
+"""Rows that one command is asked for at most."""
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most this many, the newest first.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 HERE = Path()
@@ -93,6 +108,11 @@ def asked(question: str, *, yes: bool) -> bool:
     return typer.confirm(question)
 
 
+def bars(*columns: ProgressColumn) -> Progress:
+    """Progress bars on standard error that go when the work is done; nothing at all where nobody watches."""
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
 def in_batches(items: Sequence[T], size: int, what: str) -> Iterable[Sequence[T]]:
     """`items` in batches, with a progress bar on standard error where there are several."""
     if len(items) <= size:
@@ -100,9 +120,51 @@ def in_batches(items: Sequence[T], size: int, what: str) -> Iterable[Sequence[T]
             yield items
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with bars(*columns) as progress:
         bar = progress.add_task(what, total=len(items))
         for i in range(0, len(items), size):
             batch = items[i : i + size]
             yield batch
             progress.advance(bar, len(batch))
+
+
+def look_and_act(
+    act: Callable[[bool], Told], tell: Callable[[Told, bool], None], question: str, *, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Show what would happen, ask, do it, say what was done. `act` is told whether to look only, and `tell`, which says to people
+    what came of it, whether it was only looked."""
+
+    def run(look: bool) -> None:
+        done = act(look)
+        if as_json:
+            print_json({**done.to_json(), "dry_run": look})
+        else:
+            tell(done, look)
+
+    if dry_run or not (yes or as_json):
+        run(True)
+        if dry_run:
+            if not as_json:
+                out.print("nothing was changed", style="dim")
+            return
+    if not asked(question, yes=yes):
+        raise typer.Exit(Code.NO)
+    run(False)
+
+
+def as_shown(name: str, found: object, shown: object, undone: str) -> None:
+    """Raise Failure where `name` leads to somebody else than a moment before, when it was shown what would happen (None: it
+    wasn't)."""
+    if shown is not None and found != shown:
+        raise Failure(f"{name} is another customer now, {found}; {undone}", "look again", Code.NO)
+
+
+def read_since(text: str | None) -> datetime | None:
+    """The moment that --since names, in UTC unless it has an offset. Raises Failure where it names none."""
+    from engine.insight.asked import BadMoment, read_moment
+
+    try:
+        moment = None if text is None else read_moment(text)
+    except BadMoment as bad:
+        raise Failure(f"--since: {bad}", "write it as 2026-03-02, or with its offset: 2026-03-02T10:00+01:00") from None
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

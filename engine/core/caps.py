@@ -7,6 +7,7 @@ store's business.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -38,7 +39,10 @@ def cap(case: Case, now: datetime) -> GateAnswer:
     found: GateAnswer | None = None
     known = case.facts.caps
     for i, rule in enumerate(case.policy.caps):
-        if not counts(rule, case.message):
+        if not _fits(rule, case.message):
+            continue
+        if earlier := [c for c in case.message.charged if _fits(rule, replace(case.message, channel=c))]:
+            told.append(f"{rule.name}: counted on {' and '.join(earlier)} already")
             continue
         allowed = allowance(rule, known[i] if i < len(known) else None)
         if allowed is None:
@@ -58,7 +62,14 @@ def cap(case: Case, now: datetime) -> GateAnswer:
 
 
 def counts(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
-    """Whether the filters of `rule` let the message in. Whether its tier uses caps up is `Policy.uncounted`'s business."""
+    """Whether `rule` counts the message: its filters let it in, and not also what the same send was on a channel before: a send
+    is one message to a cap. Whether its tier uses caps up is `Policy.uncounted`'s business."""
+    if not _fits(rule, fact):
+        return False
+    return not fact.charged or (bool(rule.channels) and not any(c in rule.channels for c in fact.charged))
+
+
+def _fits(rule: Cap, fact: Message | SlotFact | PlannedFact) -> bool:
     return (
         (not rule.tiers or fact.tier in rule.tiers)
         and (not rule.channels or fact.channel in rule.channels)
@@ -86,7 +97,7 @@ def _rolling(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateAn
     if counted < allowed.limit:
         return f"{rule.name}: {clock.format_duration(length)} between two messages, none is nearer" if rule.gap else words
     until = used.rolling_room(now, allowed.limit)
-    words = _nearer(rule, used, now) if rule.gap else f"{words}{_set_aside(used)}"
+    words = _nearer(rule, used, now) if rule.gap else f"{words}{_set_aside(used.rolling_aside(now))}"
     detail = f"{words}; room from {tell_moment(until, case.zone)}."
     return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
 
@@ -104,7 +115,8 @@ def _calendar(case: Case, rule: Cap, allowed: Allowance, now: datetime) -> GateA
     words = f"{rule.name}: {counted} of {allowed.limit} used {_within(per, start, case)}{_whose(allowed)}"
     if counted >= allowed.limit:
         until = goes_at(case, used.calendar_room(end, allowed.limit))
-        detail = f"{words}{_set_aside(used)}; the message goes on {tell_moment(until, case.zone)}."
+        words += _set_aside(counted - used.calendar_taken(start, end))
+        detail = f"{words}; the message goes on {tell_moment(until, case.zone)}."
         return GateAnswer("cap", "defer", rule.name, detail, until, certain=False)
     if case.message.planned_at < start:
         return _begun(case, rule, allowed, per, start, now, used) or words
@@ -138,5 +150,5 @@ def _whose(allowed: Allowance) -> str:
     return f" ({allowed.whose})" if allowed.whose else ""
 
 
-def _set_aside(used: Tally) -> str:
-    return f", {used.aside} of them set aside for messages that go first" if used.aside else ""
+def _set_aside(count: int) -> str:
+    return f", {count} of them set aside for messages that go first" if count else ""

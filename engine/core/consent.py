@@ -13,6 +13,9 @@ from engine.core.facts import ConsentFact, GateAnswer
 from engine.core.policy import ConsentRule
 from engine.core.telling import tell_moment
 
+UNSAID = ("none", "pending", "ended")
+"""The rules of a drop where nobody said no."""
+
 _SKIPPED = GateAnswer("consent", "skip", detail="The tier needs no consent.")
 
 
@@ -22,7 +25,7 @@ def consent(case: Case, now: datetime) -> GateAnswer:
         return _SKIPPED
     channel, topic = case.message.channel, case.message.topic
     about = channel if topic is None else f"{channel} about {topic}"
-    told = [s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)]
+    told = _current([s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)])
     if len(told) == 1 and told[0].state == "granted" and _lasts(told[0], now):
         return _given(case, told[0], about)
     breadths = {(s.channel, s.topic) for s in told}
@@ -44,6 +47,17 @@ def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: da
     return grant is not None and not taken_back(told, grant, channel, now)
 
 
+def refusal(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> ConsentFact | None:
+    """The withdrawal for good of exactly this breadth that stands; None where none does. Snoozes are left aside."""
+    return _withdrawal([s for s in _of(told, (channel, topic)) if s.until is None or s.state != "withdrawn"], now)
+
+
+def snooze(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> ConsentFact | None:
+    """The snooze of exactly this breadth that lasts longest; None where none does."""
+    mine = [s for s in _of(_current(told), (channel, topic)) if s.state == "withdrawn" and s.until is not None and _lasts(s, now)]
+    return max(mine, key=lambda s: s.until or now, default=None)
+
+
 def awaiting(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> list[ConsentFact]:
     """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
     they are about), oldest first. A snooze that is over counts as if it hadn't been said."""
@@ -61,8 +75,38 @@ def taken_back(told: Iterable[ConsentFact], since: ConsentFact, channel: str, no
         and _lasts(s, now)
         and (s.channel in (channel, "*") or channel == "*")
         and (s.topic == since.topic or None in (s.topic, since.topic))
-        for s in told
+        for s in _current(told)
     )
+
+
+def lifted(mine: Sequence[ConsentFact], theirs: Sequence[ConsentFact], now: datetime) -> list[ConsentFact]:
+    """The withdrawals among `mine` that still hold, or will again, and that a consent among `theirs`, or their end of a snooze,
+    would lift if both were one person's history. Said once more at `now`, they hold in it as long as they did alone."""
+    mine = _current(mine)
+    granted = [s for s in theirs if (s.state == "granted" and _lasts(s, now)) or _ends(s)]
+    found: dict[tuple[str, str | None, datetime | None], ConsentFact] = {}
+    # A grant that something else took the place of lifts nothing.
+    stands = {(s.channel, s.topic): s for s in sorted(mine, key=_order)}
+    for statement in mine:
+        if statement.state != "withdrawn" or not _lasts(statement, now):
+            continue
+        over = any(
+            s.state == "granted" and s.until is None and _order(s) > _order(statement) and _lifts(s, statement)
+            for s in stands.values()
+        )
+        if not over and any(_lifts(g, statement) and _order(g) > _order(statement) for g in granted):
+            found[(statement.channel, statement.topic, statement.until)] = statement
+    return sorted(found.values(), key=_order)
+
+
+def _lifts(granted: ConsentFact, withdrawn: ConsentFact) -> bool:
+    """Whether a consent of that breadth, said later, lifts the withdrawal: a wide one is lifted only by one as wide. The end of a
+    snooze lifts snoozes as wide."""
+    if _ends(granted):
+        return withdrawn.until is not None and (granted.channel, granted.topic) == (withdrawn.channel, withdrawn.topic)
+    if withdrawn.channel == "*" or withdrawn.topic is None:
+        return (granted.channel, granted.topic) == (withdrawn.channel, withdrawn.topic)
+    return granted.channel in (withdrawn.channel, "*") and granted.topic in (withdrawn.topic, None)
 
 
 def _given(case: Case, statement: ConsentFact, about: str) -> GateAnswer:
@@ -104,6 +148,24 @@ def _unsaid(case: Case, told: list[ConsentFact], about: str, now: datetime) -> G
         when = tell_moment(latest.until, case.zone)
         return GateAnswer("consent", "drop", "ended", f"Consent to {about} ended on {when}.")
     return GateAnswer("consent", "drop", "none", f"Nobody gave consent to {about}.")
+
+
+def _ends(statement: ConsentFact) -> bool:
+    """Whether it is the end of a snooze: one that was over when it was said."""
+    return statement.state == "withdrawn" and statement.until is not None and statement.until <= statement.at
+
+
+def _current(told: Iterable[ConsentFact]) -> list[ConsentFact]:
+    """Without the snoozes that ended before their time, because an end as wide was said later."""
+    ends: dict[tuple[str, str | None], tuple[datetime, int]] = {}
+    told = list(told)
+    for s in told:
+        if _ends(s):
+            ends[(s.channel, s.topic)] = max(_order(s), ends.get((s.channel, s.topic), _order(s)))
+    if not ends:
+        return told
+    since = [ends.get((s.channel, s.topic), _order(s)) if s.state == "withdrawn" and s.until else _order(s) for s in told]
+    return [s for s, end in zip(told, since, strict=True) if _order(s) >= end]
 
 
 def _of(told: Iterable[ConsentFact], breadth: tuple[str, str | None]) -> list[ConsentFact]:

@@ -31,12 +31,15 @@ class Input:
     `exit` and `stop`: end now with `reason` (the store has already ended it) ·
     `again`: try the deferred or waiting command again now (a hold was released, a slot came free) ·
     `replan`: the wait in one of `matched`'s operations must be evaluated again (an attribute changed) ·
-    `retry`: a parked enrollment goes on with the command that failed.
+    `retry`: a parked enrollment goes on with the command that failed ·
+    `move`: leave this cohort, to go on in another, as soon as it stands at the first operation of one of `matched`'s pairs (from,
+    to); `reason` is the hash of the plan that it goes on with ·
+    `skip`: go on behind the step that has one of `matched`'s operations, if it still stands there.
     `at`: when it occurred, clamped by the store to its acceptance."""
 
     seq: int
     at: datetime
-    kind: Literal["event", "exit", "stop", "again", "replan", "retry"]
+    kind: Literal["event", "exit", "stop", "again", "replan", "retry", "move", "skip"]
     matched: tuple[tuple[int, int], ...] = ()
     reason: str = ""
 
@@ -67,6 +70,10 @@ class Outcome:
     reason: str = ""
 
 
+NOT_REACHED = "not reached"
+"""The reason of an `again` that nobody has looked at, because time was up."""
+
+
 Given = Begin | Input | Wake | Outcome
 
 
@@ -80,7 +87,8 @@ class State:
     loops: (operation, rounds done) of the repeats it is inside · held: inputs that came while a command was in flight, and
     some of those that came while none was (`interpreter.HELD`) · confirm: the command in flight confirms a timeout ·
     again: at `wake` the same command is issued again (it was deferred) · deadline: of the WaitFor whose timeout is being
-    confirmed. Before its Begin a state is `State()`, recognised by `at` None."""
+    confirmed · left: it was let go, to go on in another cohort, and nothing happens to it here any more. Before its Begin a
+    state is `State()`, recognised by `at` None."""
 
     status: Status = "waiting"
     op: int = 0
@@ -97,6 +105,7 @@ class State:
     reason: str = ""
     again: bool = False
     deadline: datetime | None = None
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Command:
     """What an enrollment asks for. The driver runs it and gives the Outcome back (not for `record`).
 
     evaluate: Wait, WaitFor, Branch, Split, Loop, or a condition on Exit · act: an Act · deliver: a Send, on `channel` ·
-    record: tell the store `status` (ended or parked) and `reason`.
+    record: tell the store `status` (ended, parked, or moved, with the number of the `move` as `event`) and `reason`.
     `at`: logical start of the step · `event`: input that ended the last wait · `taken`: see State ·
     `confirm`: a WaitFor's deadline has come, look for an accepted event before it · `rounds`: of this Loop so far."""
 

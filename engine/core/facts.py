@@ -30,19 +30,35 @@ class ConsentFact:
 
 @dataclass(frozen=True, slots=True)
 class HoldFact:
-    """A hold that this customer has or had. `until`: opening plus `at_most`. `closed_at` None while it is open."""
+    """A hold that this customer has or had, or that is on channels for everybody. `until`: opening plus `at_most`. `closed_at`
+    None while it is open. `channels`: only messages on these (empty: on all). `why`: in words, of one that no journey or event
+    opened."""
 
     name: str
     pause: tuple[str, ...]
     opened_at: datetime
     until: datetime
     closed_at: datetime | None = None
+    channels: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFact:
+    """An operator pauses or paused the journey or this enrollment. `name`: which of them · `resumed_at` None: it is paused ·
+    `why`: what the operator said."""
+
+    name: str
+    paused_at: datetime
+    resumed_at: datetime | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotFact:
     """A message that uses up caps: reserved, handed over, sent or of unknown outcome. `at`: when it took its slot. `tags`: those
-    that it was sent with."""
+    that it was sent with. `charged`: the channels on which the same send has taken slots before: caps that counted those don't
+    count this one."""
 
     tier: str
     channel: str
@@ -50,6 +66,7 @@ class SlotFact:
     journey: str
     at: datetime
     tags: tuple[str, ...] = ()
+    charged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +87,7 @@ class PlannedFact:
 
     `enrollment` and `entered_at` place it among those of its tier (0 and None: unknown, it comes after them). `planned_at`: when
     its step was or will be reached, None: at `due`. `address` None: its channel can't reach the customer. `suppressed`: why
-    that address must not be used."""
+    that address must not be used. `charged`: as of `SlotFact`."""
 
     tier: str
     channel: str
@@ -86,6 +103,11 @@ class PlannedFact:
     address: str | None = ""
     suppressed: str | None = None
     tags: tuple[str, ...] = ()
+    charged: tuple[str, ...] = ()
+
+
+Aside = tuple[tuple[datetime, int], ...]
+"""Slots that are set aside: when, and how many then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +119,8 @@ class Facts:
     gives soft opt-in last occurred. `queue`: enrollment → when its send of `planned` will go (`queue.moments`), where that has
     been worked out already. `quiet`: one flag per `policy.quiet_hours`, whether its condition holds. `caps`: one per
     `policy.caps`; where it is missing, the cap is what policy says for everybody. `customer`: the id, by which `policy.jitter`
-    tells people apart.
+    tells people apart. `aside`, where so many are registered that nobody keeps them all with a decision: in place of `planned`
+    and `queue`, what they leave set aside before the message, one per `policy.caps`.
     """
 
     live: bool = True
@@ -105,7 +128,6 @@ class Facts:
     known: bool = True
     erased: bool = False
     restricted: bool = False
-    paused: str | None = None
     zone: str | None = None
     address: str | None = None
     suppressed: str | None = None
@@ -119,13 +141,15 @@ class Facts:
     quiet: tuple[bool, ...] = ()
     caps: tuple[CapFact, ...] = ()
     customer: int = 0
+    aside: tuple[Aside, ...] = ()
+    pauses: tuple[PauseFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message before the gates. `planned_at`: when its step was reached (logical). `expires_at` None: never expires.
     `holdout` in facts names the holdout that the customer is in. `reserved`: it holds its cap slot already (a retry).
-    `enrollment` and `entered_at` place it among those of its tier (0 and None: unknown)."""
+    `enrollment` and `entered_at` place it among those of its tier (0 and None: unknown). `charged`: as of `SlotFact`."""
 
     journey: str
     step: str
@@ -140,6 +164,7 @@ class Message:
     enrollment: int = 0
     entered_at: datetime | None = None
     tags: tuple[str, ...] = ()
+    charged: tuple[str, ...] = ()
 
 
 GATES = (

@@ -5,7 +5,7 @@ A gate is a function of a case and `now` that answers pass, skip, defer or drop 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from engine.core.case import Case
 from engine.core.facts import GateAnswer
@@ -14,6 +14,8 @@ from engine.core.telling import tell_moment
 _LIVE = GateAnswer("live", "pass", detail="The enrollment is live.")
 _KNOWN = GateAnswer("customer", "pass", detail="The customer is known.")
 _RUNS = GateAnswer("journey", "pass", detail="The journey runs.")
+ASK_AGAIN = timedelta(days=365)
+"""After which a paused message asks again, should nobody have resumed it."""
 _LASTING = GateAnswer("expires", "pass", detail="The message does not expire.")
 _CLEAN = GateAnswer("suppression", "pass", detail="The address is not suppressed.")
 _COUNTED = GateAnswer("holdout", "pass", detail="The customer is in no holdout.")
@@ -39,12 +41,14 @@ def customer(case: Case, now: datetime) -> GateAnswer:
 
 
 def journey(case: Case, now: datetime) -> GateAnswer:
-    """Gate 2: the journey is not paused or stopped."""
-    if case.facts.paused is None:
-        return _RUNS
-    return GateAnswer(
-        "journey", "drop", case.facts.paused or "paused", f"{case.message.journey}: {case.facts.paused or 'paused'}."
-    )
+    """Gate 2: neither the journey nor the enrollment is paused. Nobody knows when it will be resumed, which wakes the message."""
+    for pause in case.facts.pauses:
+        if pause.resumed_at is None:
+            since = tell_moment(pause.paused_at, case.zone)
+            why = f" ({pause.why})" if pause.why else ""
+            detail = f"{pause.name} is paused since {since}{why}."
+            return GateAnswer("journey", "defer", pause.name, detail, now + ASK_AGAIN, certain=False)
+    return _RUNS
 
 
 def expires(case: Case, now: datetime) -> GateAnswer:

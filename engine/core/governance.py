@@ -53,6 +53,9 @@ def decide(policy: Policy, facts: Facts, message: Message, now: datetime) -> Ver
         return Verdict("allow", answers, detail="Every gate lets it pass.")
     earliest, certain, last = settle(case, now)
     end = message.expires_at
+    if waits[0].gate == "journey":  # only an operator knows for how long, whatever else will be in the way then
+        until = min(m for m in (waits[0].until, end) if m is not None)
+        return Verdict("defer", answers, "journey", waits[0].rule, until, None, f"Waits until it is resumed: {waits[0].detail}")
     if certain and earliest is None and end is None:
         return _drop(answers, _in_the_way(waits))
     if certain and end is not None and (earliest is None or earliest >= end):
@@ -80,9 +83,13 @@ def _drop(answers: tuple[GateAnswer, ...], by: GateAnswer) -> Verdict:
 
 
 def _expired(case: Case, answers: tuple[GateAnswer, ...], now: datetime, earliest: datetime | None) -> Verdict:
-    # Waiting outlived the message, or will for certain: the cause is a hold that delayed it, else what it waits for.
+    # Waiting outlived the message, or will for certain: the cause is a pause or a hold that delayed it, else what it waits for.
     end = case.message.expires_at
     ends = f"Not worth sending after {tell_moment(end, case.zone)}" if end is not None else "Not worth sending any more"
+    planned = case.message.planned_at
+    for pause in case.facts.pauses:
+        if (end is None or pause.paused_at < end) and (pause.resumed_at is None or pause.resumed_at > planned):
+            return Verdict("drop", answers, "journey", pause.name, None, earliest, f"{ends}; {pause.name} was paused.")
     if held := [h for h in delaying(case, now) if end is None or h.opened_at < end]:
         longest = max(held, key=lambda h: (h.closed_at is None, h.closed_at or h.until))
         return Verdict("drop", answers, "hold", longest.name, None, earliest, f"{ends}; {longest.name} held it back.")

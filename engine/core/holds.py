@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from engine.core.case import Case
-from engine.core.facts import GateAnswer, HoldFact
+from engine.core.facts import GateAnswer, HoldFact, Message
 from engine.core.hours import goes_at
 from engine.core.telling import tell_moment
 
@@ -37,10 +37,13 @@ def delaying(case: Case, now: datetime) -> tuple[HoldFact, ...]:
         return ()
     planned = case.message.planned_at
     return tuple(
-        h
-        for h in case.facts.holds
-        if case.message.tier in h.pause and h.opened_at <= now and (_end(h) > planned or now < _end(h))
+        h for h in case.facts.holds if concerns(h, case.message) and h.opened_at <= now and (_end(h) > planned or now < _end(h))
     )
+
+
+def concerns(each: HoldFact, message: Message) -> bool:
+    """Whether a hold pauses messages like this one."""
+    return message.tier in each.pause and (not each.channels or message.channel in each.channels)
 
 
 def _end(each: HoldFact) -> datetime:
@@ -49,6 +52,8 @@ def _end(each: HoldFact) -> datetime:
 
 def _tell(case: Case, each: HoldFact, end: datetime, free: datetime, is_open: bool) -> str:
     goes = tell_moment(free, case.zone)
+    if is_open and each.why:
+        return f"{each.why}. {case.message.tier} waits on {case.message.channel}, at most until {goes}."
     if is_open:
         return f"{each.name} pauses {case.message.tier}, at most until {tell_moment(end, case.zone)}; the message goes on {goes}."
     return f"{each.name} paused {case.message.tier} until {tell_moment(end, case.zone)}; the message goes on {goes}."

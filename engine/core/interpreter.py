@@ -13,7 +13,7 @@ from datetime import datetime
 
 from engine.core import walk
 from engine.core.enrollment import Begin, Command, Given, Input, Outcome, State, Wake
-from engine.core.plan import Branch, Exit, Loop, Plan, Send, Split, Wait, WaitFor
+from engine.core.plan import EARLIER, Branch, Exit, Loop, Plan, Send, Split, Wait, WaitFor
 from engine.core.walk import Step
 
 
@@ -23,17 +23,17 @@ def advance(plan: Plan, state: State, given: Given, now: datetime) -> Step:
     What is stale, repeated or unknown leaves the state as it is (an unknown input still counts as seen). Rules: `semantics.md`,
     "Events and inputs". Raises ValueError only for what can't be: an outcome that doesn't fit the operation, a target outside
     the plan; the driver then calls `park`. `now` (aware) tells a due wake from a stale one and nothing else."""
-    if state.status == "ended":
+    if state.status == "ended" or state.left:
         return state, ()
     match given:
         case Begin():
             return _begin(plan, state, given)
         case Input():
-            return _input(plan, state, given)
+            return _let_go(*_input(plan, state, given))
         case Wake():
-            return _wake(plan, state, now)
+            return _let_go(*_wake(plan, state, now))
         case Outcome():
-            return _outcome(plan, state, given)
+            return _let_go(*_outcome(plan, state, given))
 
 
 def reissue(plan: Plan, state: State, now: datetime) -> Command | None:
@@ -41,6 +41,8 @@ def reissue(plan: Plan, state: State, now: datetime) -> Command | None:
 
     For continue-as-new and for a state rebuilt from the store. Commands carry logical times only, so the answer is the same
     at every `now`: equal to the command that `advance` gave, under the same key."""
+    if state.left:
+        return walk.moved(state, _move(state))
     return walk.command(plan, state) if state.status == "running" else None
 
 
@@ -76,6 +78,10 @@ def _input(plan: Plan, state: State, given: Input) -> Step:
             return walk.ended(state, given.reason), ()
         case "retry":
             return _retry(plan, state)
+        case "move":
+            return replace(state, held=(*(held for held in state.held if held.kind != "move"), given)), ()
+        case "skip":
+            return _skip(plan, state, given)
         case "event":
             if not given.matched or given.seq in state.taken:  # an evaluate may have seen it in the store before it came here
                 return state, ()
@@ -102,7 +108,7 @@ def _wake(plan: Plan, state: State, now: datetime) -> Step:
 def _outcome(plan: Plan, state: State, given: Outcome) -> Step:
     if state.status != "running" or (given.op, given.visit, given.attempt) != (state.op, state.visit, state.attempt):
         return state, ()
-    return _release(plan, *ANSWERS[given.kind](plan, state, given))
+    return _release(plan, *_skipped(plan, state, *ANSWERS[given.kind](plan, state, given)))
 
 
 def _retry(plan: Plan, state: State) -> Step:
@@ -112,6 +118,49 @@ def _retry(plan: Plan, state: State) -> Step:
     if inside and state.reason != walk.ENDLESS:  # its round has been counted: arriving again would count another
         return walk.issue(plan, state)
     return walk.arrive(plan, state)
+
+
+# Leaving for another cohort
+
+
+def _move(state: State) -> Input | None:
+    return next((held for held in state.held if held.kind == "move"), None)
+
+
+def _let_go(state: State, commands: tuple[Command, ...]) -> Step:
+    """Let `state` leave where a `move` says so and nothing of it is under way: a command that has only just been asked for is
+    asked for again where it goes. That it was parked, the store is told first."""
+    move = _move(state)
+    if move is None or state.status == "ended" or state.at is None or all(here != state.op for here, _ in move.matched):
+        return state, commands
+    if state.status == "running" and not commands:
+        return state, commands
+    told = tuple(command for command in commands if command.kind == "record")
+    state = replace(state, left=True)
+    return state, (*told, walk.moved(state, move))
+
+
+def _skip(plan: Plan, state: State, given: Input) -> Step:
+    """Past the step it stands in. What is in flight is answered first; a skip of a step that has been left changes nothing, but
+    whoever is parked tries again: the store has them as live since the skip."""
+    if state.status == "running":
+        return replace(state, held=(*state.held, given)), ()
+    if state.at is not None and any(op == state.op for op, _ in given.matched):
+        return walk.move(plan, state, walk.behind(plan, state.op), given.at)
+    return _retry(plan, state)
+
+
+def _skipped(plan: Plan, before: State, state: State, commands: tuple[Command, ...]) -> Step:
+    """A skip that came while a command was in flight, now that its outcome has made `state` of `before`: moot where that has led
+    on. Until the step's last try is answered it is kept."""
+    skip = next((held for held in state.held if held.kind == "skip"), None)
+    stays = (state.op, state.visit) == (before.op, before.visit)
+    if skip is None or (stays and state.status == "running"):
+        return state, commands
+    state = replace(state, held=tuple(held for held in state.held if held.kind != "skip"))
+    if stays and state.status != "ended" and any(op == state.op for op, _ in skip.matched):
+        return _skip(plan, state, skip)
+    return state, commands
 
 
 # Inputs, taken, held and let go
@@ -129,7 +178,7 @@ HELD = 32
 def _hold(state: State, given: Input) -> Step:
     """Keep `given` until the state is open. All of them while a command is in flight: its answer may have been worked out before
     they came. Else some are enough: whatever asks the store next is asked after it took them in, and finds every one there."""
-    if state.status != "running" and len(state.held) >= HELD:
+    if state.status != "running" and len(state.held) >= HELD and given.kind != "move":
         return state, ()
     return replace(state, held=(*state.held, given)), ()
 
@@ -153,9 +202,15 @@ def _alternative(plan: Plan, state: State, given: Input) -> int | None:
     op = plan.ops[state.op]
     if given.kind != "event" or not isinstance(op, WaitFor) or given.seq in state.taken:
         return None
-    if op.since == "step" and given.at < walk.later(state, None):  # it was held since an earlier step
-        return None
-    return min((choice for at, choice in given.matched if at == state.op and choice < len(op.alternatives)), default=None)
+    choices = sorted(choice for at, choice in given.matched if at == state.op and choice < len(op.alternatives))
+    return next((c for c in choices if recent(op, c, given.at, walk.later(state, None))), None)
+
+
+def recent(wait: WaitFor, choice: int, at: datetime, start: datetime) -> bool:
+    """Whether what occurred `at` isn't too old for a wait that began at `start`, as its alternative `choice`."""
+    if wait.since == "entry":
+        return True
+    return at >= (start if wait.alternatives[choice].message is None else start - EARLIER)
 
 
 def _take(plan: Plan, state: State, seq: int, choice: int, at: datetime | None) -> Step:
@@ -173,9 +228,9 @@ def _release(plan: Plan, state: State, commands: tuple[Command, ...]) -> Step:
         return state, commands
     held, state = state.held, replace(state, held=())
     for given in held:
-        if _open(state):
+        if _open(state) and given.kind != "move":
             state, commands = _apply(plan, state, given)
-        elif given.kind == "event" and state.status != "ended":
+        elif given.kind in ("event", "move") and state.status != "ended":
             state, _ = _hold(state, given)
     return state, commands
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from engine.core.facts import ConsentFact, Facts, Message
 from engine.core.governance import decide
+from engine.core.holds import concerns
 from engine.core.policy import Policy, QuietHours
 
 Asked = tuple[Policy, Facts, Message]
@@ -92,7 +93,7 @@ def _all(policy: Policy, facts: Facts, message: Message, closed: dict[str, str])
             case "customer":
                 yield from _of_customer(facts)
             case "journey":
-                yield Obstacle(gate, rule, f"were {message.journey} not paused", _fact(paused=None))
+                yield Obstacle(gate, rule, f"were {message.journey} not paused", _fact(pauses=()))
             case "expires":
                 yield Obstacle(gate, rule, "were it worth sending for longer", _lasting)
             case "reachable":
@@ -105,7 +106,7 @@ def _all(policy: Policy, facts: Facts, message: Message, closed: dict[str, str])
             case "holdout":
                 yield Obstacle(gate, rule, f"outside the holdout {rule}", _fact(holdout=None))
             case "hold":
-                names = dict.fromkeys(h.name for h in facts.holds if message.tier in h.pause)
+                names = dict.fromkeys(h.name for h in facts.holds if concerns(h, message))
                 yield from (Obstacle(gate, n, f"without the hold {n}", _hold(n)) for n in names)
             case "quiet_hours":
                 yield from _of_hours(policy, message, rule)

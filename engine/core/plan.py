@@ -8,10 +8,15 @@ through to the next number unless it says otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 from engine.core.clock import Duration
-from engine.core.wire import Json, digest, dump, load
+from engine.core.wire import SPARSE, Json, digest, dump, load
+
+EARLIER = timedelta(minutes=1)
+"""By how much a provider's clock may be behind ours, or cut to whole seconds: what is told of a message may seem to have occurred
+so long before it was handed over."""
 
 FORMAT = 1
 """The order and meaning of operations. A worker executes every format that a live enrollment still needs."""
@@ -53,7 +58,8 @@ class Wait:
 class Alternative:
     """One thing that a `wait_for` waits for. `event` with `where`, or `segment` (membership), or `condition`.
 
-    `correlate`: the event must carry the entry's value of the plan's `key`. `target`: the operation to go on with."""
+    `correlate`: the event must carry the entry's value of the plan's `key`. `target`: the operation to go on with. `message`: a
+    step of this plan; the event must be about a message that it sent in this very enrollment."""
 
     target: int
     event: str | None = None
@@ -61,6 +67,7 @@ class Alternative:
     correlate: bool = False
     segment: str | None = None
     condition: str | None = None
+    message: str | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Send:
     """One message through all gates. `channels`: the first and its fallbacks, in order; an attempt is an index into it.
 
     `values` is what `with` says: JSON whose strings may be `{{ }}` templates. `expires` None means the tier's default. `tags`:
-    the journey's and its own, for caps."""
+    the journey's and its own, for caps. `followed`: links and opens, where policy follows those of its channel."""
 
     step: str
     channels: tuple[str, ...]
@@ -103,6 +110,7 @@ class Send:
     expires: Duration | None = None
     window: Window | None = None
     tags: tuple[str, ...] = ()
+    followed: bool = field(default=True, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +196,20 @@ class Exit:
     condition: str | None = None
 
 
-Op = Wait | WaitFor | Send | Branch | Split | Act | Loop | Jump | Exit
+@dataclass(frozen=True, slots=True)
+class NextChannel:
+    """Behind the wait for the delivery of a send: it didn't arrive. Go back to the operation `send` with its next channel; behind
+    the last one fall through."""
+
+    send: int
+
+
+Op = Wait | WaitFor | Send | Branch | Split | Act | Loop | Jump | Exit | NextChannel
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A way in. Kind `event` (name in `event`) or `api`; later kinds keep their fields in `options`.
+    """A way in. Kind `event` (name in `event`) or `api`; other kinds keep their fields in `options`.
 
     `key` names the event property that tells enrollments apart. `again` is "never", "always" or a Duration's text in
     `again_after`. `while_active` says what the same key does while it runs."""
@@ -264,6 +280,10 @@ class Plan:
             if isinstance(op, WaitFor):
                 names |= {a.event for a in op.alternatives}
         return frozenset(n for n in names if n)
+
+    def awaits_delivery(self, send: int) -> bool:
+        """Whether the send at this operation goes on with its next channel where it isn't delivered."""
+        return self.ops[send + 2 : send + 3] == (NextChannel(send),)
 
 
 def plan_to_json(plan: Plan) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.core.clock import Duration
-from engine.core.wire import Json, digest, dump, load
+from engine.core.wire import SPARSE, Json, digest, dump, load
 
 Skip = Literal["consent", "caps", "quiet_hours", "holds"]
 
@@ -126,6 +126,17 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """What of a channel's messages is followed: `clicks` on their links, `opens` of their HTML. `utm`: parameters that links get
+    (name, text); `{journey}`, `{step}`, `{template}`, `{topic}`, `{tier}` and `{channel}` in a text stand for the message's."""
+
+    channel: str
+    clicks: bool = False
+    opens: bool = False
+    utm: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Holdout:
     """A share of all customers that gets nothing of `tiers`. Another `salt` or `name` holds out other people."""
 
@@ -149,6 +160,17 @@ class JourneyLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is who. `identifiers`: attributes that say it beside the user id. `region`: ISO 3166 code of the country that phone
+    numbers without a country code are from ("": such numbers say nothing). `merge`: what makes one of two known customers: an
+    `alias` call, the same `email`, the same `phone`."""
+
+    identifiers: tuple[str, ...] = ("email", "phone")
+    region: str = ""
+    merge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All of `policy.yaml`. `tiers` are highest first. `timezone`: for customers without one. `unknown_timezone`: channel →
     "drop". `jitter`: over how long goes what quiet hours, windows, calendar caps and holds set free (None: all at once)."""
@@ -167,6 +189,8 @@ class Policy:
     tags: tuple[str, ...] = ()
     jitter: Duration | None = None
     limits: tuple[JourneyLimit, ...] = ()
+    identity: Identity = Identity()
+    tracking: tuple[Followed, ...] = field(default=(), metadata=SPARSE)
 
     @property
     def urgent(self) -> tuple[str, ...]:

@@ -41,6 +41,10 @@ def ahead(case: Case, now: datetime) -> Book:
     policy, facts, message = case.policy, case.facts, case.message
     if isinstance(facts.queue, Line):
         return facts.queue.before(message, facts, now)
+    if facts.aside:
+        book = open_book(policy, facts.slots, case.zone)
+        book.set_aside(facts.aside)
+        return book
     if not facts.planned:
         return open_book(policy, facts.slots, case.zone)
     others = [p for p in facts.planned if p.enrollment != message.enrollment or not message.enrollment]
@@ -79,7 +83,7 @@ def moments(
         planned = (one.planned_at or one.due) if by_plan else None
         journey, tags = one.journey if by_journey else "", one.tags if by_tag else ()
         ends = one.expires_at if by_end else None
-        alike = (one.tier, one.channel, one.topic, journey, tags, one.window, planned, ends)
+        alike = (one.tier, one.channel, one.topic, journey, tags, one.window, planned, ends, one.charged)
         began, went = last.get(alike, (start, start))
         at = _moment(policy, facts, one, line.book, now, went if began <= start else start)
         found.append((one, at))
@@ -230,4 +234,5 @@ def _message(one: PlannedFact) -> Message:
         enrollment=one.enrollment,
         entered_at=one.entered_at,
         tags=one.tags,
+        charged=one.charged,
     )

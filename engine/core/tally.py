@@ -6,6 +6,7 @@ Slots are only ever added: a stretch of time without room stays without. That is
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
@@ -14,19 +15,19 @@ from zoneinfo import ZoneInfo
 
 from engine.core import clock
 from engine.core.clock import Duration
-from engine.core.facts import PlannedFact, SlotFact
+from engine.core.facts import Aside, Message, PlannedFact, SlotFact
 from engine.core.policy import Cap
 
-Counted = SlotFact | PlannedFact
+Counted = SlotFact | PlannedFact | Message
 """What a cap may count."""
 
 _UTC = clock.zone("UTC")
 
 
 class Tally:
-    """One cap. `ats`: when its slots are taken, in order. `aside` of them are set aside, not taken."""
+    """One cap. `ats`: when its slots are taken or set aside, in order."""
 
-    __slots__ = ("_ends", "_full", "_taken", "aside", "ats", "rule", "zone")
+    __slots__ = ("_ends", "_full", "_taken", "ats", "rule", "zone")
 
     def __init__(self, rule: Cap, zone: ZoneInfo, taken: Iterable[datetime] = ()) -> None:
         self.rule, self.zone = rule, zone
@@ -39,7 +40,6 @@ class Tally:
         else:
             whole = _absolute(self._length)
             self._ends = [at + whole for at in self.ats]
-        self.aside = 0
         self._full: dict[datetime, datetime] = {}
 
     @property
@@ -54,20 +54,32 @@ class Tally:
         self.ats.insert(place, at)
         if self.rule.per == "rolling":
             self._ends.insert(place, _leaves(at, self._length))
-        if aside:
-            self.aside += 1
-        elif self._taken is not self.ats:
+        if not aside and self._taken is not self.ats:
             self._taken.insert(bisect_right(self._taken, at), at)
+
+    def aside(self) -> Aside:
+        """What is set aside, not taken: when, and how many then."""
+        return tuple(sorted((Counter(self.ats) - Counter(self._taken)).items()))
 
     def rolling(self, now: datetime) -> int:
         """The most slots in any one window that a message sent at `now` would be in. Windows are open at their beginning: a
         slot exactly as old as the window no longer counts."""
-        ats, ends = self.ats, self._ends
-        counted = bisect_right(ats, now) - bisect_right(ends, now)
-        if not ats or ats[-1] <= now:
-            return counted
-        later = ats[bisect_right(ats, now) : bisect_left(ats, _leaves(now, self._length))]
-        return max([counted, *(bisect_right(ats, at) - bisect_right(ends, at) for at in later)])
+        return max(map(self._until, self._ends_of(now)))
+
+    def rolling_aside(self, now: datetime) -> int:
+        """How many of those slots are only set aside; of several windows as full, in the first."""
+        end = max(self._ends_of(now), key=self._until)
+        left = bisect_right(self._taken, end, key=lambda at: _leaves(at, self._length))
+        return self._until(end) - (bisect_right(self._taken, end) - left)
+
+    def _ends_of(self, now: datetime) -> list[datetime]:
+        # Where the windows with `now` end that may be the fullest: there, and with each later slot that one can hold.
+        if not self.ats or self.ats[-1] <= now:
+            return [now]
+        return [now, *self.ats[bisect_right(self.ats, now) : bisect_left(self.ats, _leaves(now, self._length))]]
+
+    def _until(self, end: datetime) -> int:
+        return bisect_right(self.ats, end) - bisect_right(self._ends, end)
 
     def taken_near(self, now: datetime) -> bool:
         """Whether a slot that is taken, not only set aside, lies in one window that rolls with `now`."""
@@ -137,6 +149,17 @@ class Book:
         self._counts = counts
         slots = list(slots)
         self._tallies = {id(r): Tally(r, zone, [s.at for s in slots if counts(r, s)]) for r in rules}
+
+    def aside(self, one: Message) -> tuple[Aside, ...]:
+        """What is set aside, cap by cap; nothing of those that don't count `one`."""
+        return tuple([t.aside() if self._counts(t.rule, one) else () for t in self._tallies.values()])
+
+    def set_aside(self, told: Iterable[Aside]) -> None:
+        """Set aside what another book's `aside` told. ValueError where that has more or fewer caps."""
+        for tally, slots in zip(self._tallies.values(), told, strict=True):
+            for at, count in slots:
+                for _ in range(count):
+                    tally.add(at, aside=True)
 
     def of(self, rule: Cap) -> Tally:
         """The tally of one of the policy's caps."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from engine.core.enrollment import Command, State
-from engine.core.plan import Act, Branch, Exit, Jump, Loop, Plan, Send, Split, Wait, WaitFor
+from engine.core.enrollment import Command, Input, State
+from engine.core.plan import Act, Branch, Exit, Jump, Loop, NextChannel, Plan, Send, Split, Wait, WaitFor
 
 Step = tuple[State, tuple[Command, ...]]
 """What `advance` returns: the new state and what it asks for."""
@@ -31,6 +31,11 @@ def arrive(plan: Plan, state: State) -> Step:
                 state = leave(plan, state, target)
             case Exit(condition=None, reason=reason):
                 return end(state, reason)
+            case NextChannel(send=at):
+                send = plan.ops[at]
+                if isinstance(send, Send) and state.attempt + 1 < len(send.channels):
+                    return issue(plan, replace(state, op=at, attempt=state.attempt + 1))
+                state = leave(plan, state, state.op + 1)
             case Loop() as loop:
                 rounds = next((done + 1 for head, done in state.loops if head == state.op), 0)
                 if rounds >= loop.times:
@@ -55,7 +60,8 @@ def leave(plan: Plan, state: State, target: int) -> State:
     """`state` standing at `target`, with nothing left of the operation before.
 
     Going back counts a visit, so that (operation, visit) never comes twice; a repeat that `target` is outside of is forgotten.
-    ValueError when the plan has no such place."""
+    Which channel of a send was tried is known until its delivery has been awaited. ValueError when the plan has no such
+    place."""
     if not 0 <= target <= len(plan.ops):
         raise ValueError(f"operation {state.op} leads to {target}, the plan has {len(plan.ops)} operations")
     loops = tuple((head, rounds) for head, rounds in state.loops if _inside(plan, head, target))
@@ -63,7 +69,7 @@ def leave(plan: Plan, state: State, target: int) -> State:
         state,
         op=target,
         visit=state.visit + (target <= state.op),
-        attempt=0,
+        attempt=state.attempt if _awaiting(plan, state.op, target) else 0,
         wake=None,
         loops=loops,
         confirm=False,
@@ -71,6 +77,25 @@ def leave(plan: Plan, state: State, target: int) -> State:
         deadline=None,
         reason="",
     )
+
+
+def behind(plan: Plan, at: int) -> int:
+    """The operation behind the step whose operation is `at`: behind its blocks too, and behind the wait for its delivery."""
+    match plan.ops[at]:
+        case Wait(skip_to=target) | WaitFor(skip_to=target) | Branch(skip_to=target) | Split(skip_to=target) if target >= 0:
+            return target
+        case Loop(done=target):
+            return target
+        case Send(step=step):
+            match plan.ops[at + 1 : at + 2]:
+                case (WaitFor(skip_to=target, alternatives=told),) if any(a.message == step for a in told):
+                    return target
+    return at + 1
+
+
+def _awaiting(plan: Plan, at: int, target: int) -> bool:
+    """Whether the way from `at` to `target` leads on through one send: to the wait for its delivery, or to its next channel."""
+    return any(isinstance(op, NextChannel) and op.send <= at < target for op in plan.ops[target : target + 2])
 
 
 def _inside(plan: Plan, head: int, target: int) -> bool:
@@ -87,7 +112,7 @@ def later(state: State, at: datetime | None) -> datetime:
 
 def issue(plan: Plan, state: State) -> Step:
     """Ask for what the operation needs. Held `again` and `replan` are let go: this command sees what they were about."""
-    held = tuple(given for given in state.held if given.kind == "event")
+    held = tuple(given for given in state.held if given.kind in ("event", "move", "skip"))
     state = replace(state, status="running", wake=None, again=False, reason="", held=held)
     return state, (command(plan, state),)
 
@@ -106,7 +131,7 @@ def command(plan: Plan, state: State) -> Command:
             return Command("evaluate", *place, rounds=dict(state.loops)[state.op])
         case Wait() | Branch() | Split() | Exit():
             return Command("evaluate", *place)
-        case Jump():
+        case Jump() | NextChannel():
             raise ValueError(f"operation {state.op} is a jump, which asks for nothing")
 
 
@@ -123,6 +148,13 @@ def ended(state: State, reason: str) -> State:
 def park(state: State, reason: str) -> Step:
     """Stopped where it stands until a person retries it; what came in is kept."""
     return replace(state, status="parked", reason=reason, wake=None, again=False), (_record(state, "parked", reason),)
+
+
+def moved(state: State, move: Input | None) -> Command:
+    """What the store is told of a state that was let go for `move`. ValueError where there was none."""
+    if move is None:
+        raise ValueError("it was let go, and nothing says where to")
+    return replace(_record(state, "moved", move.reason), event=move.seq)
 
 
 def _record(state: State, status: str, reason: str) -> Command:

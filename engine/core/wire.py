@@ -18,6 +18,9 @@ from typing import Any, TypeVar, Union
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
 
+SPARSE = types.MappingProxyType({"sparse": True})
+"""Metadata of a field that is left out where it has its default: one that came later changes no hash of what doesn't use it."""
+
 T = TypeVar("T")
 
 
@@ -26,7 +29,9 @@ def dump(value: object) -> Json:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         out: dict[str, Json] = {"op": type(value).__name__}
         for f in dataclasses.fields(value):
-            out[f.name] = dump(getattr(value, f.name))
+            held = getattr(value, f.name)
+            if not (f.metadata.get("sparse") and held == f.default):
+                out[f.name] = dump(held)
         return out
     if isinstance(value, (list, tuple)):
         return [dump(v) for v in value]

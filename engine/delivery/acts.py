@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,17 +19,20 @@ from engine.authoring.expressions import Context, ExpressionError
 from engine.core.clock import add, parse_duration
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Command, Outcome
+from engine.core.gates import ASK_AGAIN
 from engine.core.incoming import CHAIN_LIMIT, Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Act, Plan
 from engine.core.wire import Json, digest
+from engine.delivery.channel import Content, Outgoing
 from engine.delivery.deployment import Deployment
 from engine.delivery.deployments import Deployments
 from engine.delivery.guard import Forbidden
 from engine.delivery.people import People
-from engine.store import enrollments, tasks
-from engine.store.database import Database, now, transaction
+from engine.delivery.tasks import Handing
+from engine.store import enrollments, ledger, pauses, tasks
+from engine.store.database import Connection, Database, now, transaction
 
 SOURCE = "journey"
 """The source of what journeys themselves bring about."""
@@ -51,8 +54,9 @@ CALLS_BEGIN_SECONDS = 20.0
 
 
 @dataclass(slots=True)
-class _Asked:
-    """One member's act, its `{{ }}` filled in."""
+class Asked:
+    """One member's act, its `{{ }}` filled in. `row`: the member's context (`store.enrollments.contexts`); `key`: under which it
+    is done once; `zone`: the customer's; `stored`: its task was made by an earlier try, and waits to be handed over."""
 
     enrollment: int
     command: Command
@@ -62,10 +66,17 @@ class _Asked:
     zone: str
     fields: dict[str, Any]
     outcome: Outcome | None = None
+    paused: bool = False
+    stored: bool = False
 
     def done(self, kind: Any, **values: Any) -> None:
         c = self.command
         self.outcome = Outcome(kind, c.op, c.visit, c.attempt, **values)
+
+    def position(self) -> dict[str, Any]:
+        """The row of `store.enrollments.record_deferrals` of one that is asked for again."""
+        until = self.outcome.until if self.outcome is not None else None
+        return {"id": self.enrollment, "step": self.op.step, "wake_at": until, "kept_back": self.paused}
 
 
 @dataclass(slots=True)
@@ -77,74 +88,101 @@ class Acting:
     door: Door
     clock: LogicalClock
     http: httpx.AsyncClient
+    handing: Handing
 
     async def act(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
         """One outcome per member, in order; what goes wrong for one is that one's."""
         asked = await self._asked(plan, members)
-        incoming: list[tuple[_Asked, Incoming]] = []
+        incoming: list[tuple[Asked, Incoming]] = []
         variables: list[dict[str, Any]] = []
         new_tasks: list[dict[str, Any]] = []
         for a in asked:
             if a.outcome is not None:
                 continue
             if a.op.verb == "task":
-                if not a.row.holdout:
-                    _note_task(a, new_tasks)
+                if not a.row.holdout and not a.stored:
+                    note_task(a, new_tasks, self.handing.receiver)
             elif a.op.verb != "call":
-                incoming += [(a, i) for i in _incoming(a, variables)]
+                incoming += [(a, i) for i in incoming_of(a, variables)]
         await self._calls([a for a in asked if a.outcome is None and a.op.verb == "call"], variables)
+        again = [a for a in asked if a.outcome is not None and a.outcome.kind == "again" and not a.paused]
         async with transaction(self.database) as c:
-            await enrollments.lock_rows(c, [t["enrollment_id"] for t in new_tasks])
+            kept = await keep_back(c, [a for a in asked if a.outcome is None and a.op.verb == "task"])
+            new_tasks = [t for t in new_tasks if t["key"] not in {a.key for a in kept}]
+            again += kept
+            await enrollments.lock_rows(c, [*(t["enrollment_id"] for t in new_tasks), *(a.enrollment for a in again)])
+            await enrollments.record_deferrals(c, [a.position() for a in again])
             await tasks.insert(c, new_tasks)
             await enrollments.write_vars(c, variables)
         accepted = await self.door.accept([i for _, i in incoming]) if incoming else []
+        await self._hand_over([a for a in asked if a.outcome is None and a.op.verb == "task" and not a.row.holdout])
         for (a, _), answer in zip(incoming, accepted, strict=True):
-            if answer.quarantined:
+            if answer.quarantined and not answer.erased:
                 a.done("park", reason=f"{a.op.verb}: {answer.quarantined}"[:180])
         for a in asked:
             if a.outcome is None:
                 a.done("next")
         return [(a.enrollment, a.outcome) for a in asked if a.outcome is not None]
 
-    async def _asked(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[_Asked]:
+    async def _asked(self, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[Asked]:
         async with transaction(self.database) as c:
+            await pauses.stand_still(c)
+            moment = await now(c)
             deployment = await self.deployments.current(c)
             rows = await enrollments.contexts(c, [(m, command.event) for m, command in members])
-            people = await People.load(
-                c, deployment, [r.customer_id for r in rows.values()], deployment.needs(plan), await now(c)
-            )
-        asked = []
-        for member, command in members:
-            op = plan.ops[command.op]
-            assert isinstance(op, Act)
-            row = rows[member]
-            zone = people.zone(row.customer_id, row.attributes)
-            a = _Asked(member, command, op, row, key(member, plan, command), zone, {})
-            asked.append(a)
-            if row.status == "ended":  # while the act was on its way: its answer interests nobody
-                a.done("next")
-                continue
-            try:
-                _fill(a, deployment, people.context(row, command.at))
-            except (ExpressionError, ValueError) as wrong:
-                a.done("park", reason=f"{op.verb}: {wrong}"[:180])
+            people = await People.load(c, deployment, [r.customer_id for r in rows.values()], deployment.needs(plan), moment)
+            states = await ledger.journey_states(c, list(rows))
+            asked = []
+            for member, command in members:
+                op = plan.ops[command.op]
+                assert isinstance(op, Act)
+                row, state = rows[member], states[member]
+                zone = people.zone(row.customer_id, row.attributes)
+                a = Asked(member, command, op, row, key(member, plan, command), zone, {})
+                asked.append(a)
+                if row.status != "ended" and state.skipped == op.step and state.skipped_at > command.at:
+                    a.done("next", at=state.skipped_at)
+                elif row.status != "ended" and state.paused:
+                    a.paused = True
+                    a.done("again", until=moment + ASK_AGAIN)
+            await enrollments.record_deferrals(c, [a.position() for a in asked if a.paused])
+            made = await tasks.under_way(c, [a.key for a in asked if a.outcome is None and a.op.verb == "task"])
+        for a in asked:
+            a.stored = a.key in made and a.row.status != "ended"
+            if a.outcome is None and not a.stored:
+                fill(a, deployment, people)
         return asked
 
-    async def _calls(self, calls: Sequence[_Asked], variables: list[dict[str, Any]]) -> None:
-        """Many calls, some at a time; those that a slow server keeps from being begun in time come again at once."""
-        free = asyncio.Semaphore(CALLS_AT_ONCE)
-        end = time.monotonic() + CALLS_BEGIN_SECONDS
+    async def _hand_over(self, asked: Sequence[Asked]) -> None:
+        """The tasks that a program of the company's takes; the others are on our own list by now."""
+        theirs = [a for a in asked if a.stored or self.handing.receiver(str(a.fields["queue"]))]
+        handed = await self.handing.hand_over([_handover(a) for a in theirs]) if theirs else {}
+        for a in theirs:
+            told = handed[a.key]
+            if told.parked:
+                a.done("park", reason=told.parked[:180])
+            elif told.again is not None:
+                a.done("again", until=told.again)
+        again = [a for a in theirs if a.outcome is not None and a.outcome.kind == "again"]
+        if again:
+            async with transaction(self.database) as c:
+                await enrollments.lock_rows(c, [a.enrollment for a in again])
+                await enrollments.record_deferrals(c, [a.position() for a in again])
 
-        async def one(a: _Asked) -> None:
-            async with free:
-                if time.monotonic() < end:
-                    await self._call(a, variables)
-                else:
+    async def _calls(self, calls: Sequence[Asked], variables: list[dict[str, Any]]) -> None:
+        """Many calls, a group at a time, each after another look at the pauses; those that a slow server keeps from being begun
+        in time come again at once."""
+        end = time.monotonic() + CALLS_BEGIN_SECONDS
+        for group in (calls[i : i + CALLS_AT_ONCE] for i in range(0, len(calls), CALLS_AT_ONCE)):
+            if time.monotonic() < end:
+                async with transaction(self.database) as c:
+                    await enrollments.record_deferrals(c, [a.position() for a in await keep_back(c, group)])
+                await asyncio.gather(*(self._call(a, variables) for a in group if a.outcome is None))
+            else:
+                for a in group:
                     a.done("again", until=a.command.at)
 
-        await asyncio.gather(*(one(a) for a in calls))
-
-    async def _call(self, a: _Asked, variables: list[dict[str, Any]]) -> None:
+    async def _call(self, a: Asked, variables: list[dict[str, Any]]) -> None:
         """An HTTP call under the step's idempotency key."""
         f = a.fields
         headers = {str(k): str(v) for k, v in (f.get("headers") or {}).items()}
@@ -168,28 +206,43 @@ class Acting:
             await self._call_failed(a, f"answered with {len(response.content)} bytes, and {CALL_ANSWER_BYTES} are the limit")
         elif response.is_success:
             if f.get("into"):
-                variables.append({"id": a.enrollment, "vars": _nested(str(f["into"]), _body(response))})
+                variables.append({"id": a.enrollment, "vars": nested(str(f["into"]), _body(response))})
             a.done("next")
         else:
             await self._call_failed(a, f"answered {response.status_code}")
 
-    async def _call_failed(self, a: _Asked, what: str) -> None:
-        """`on_error`: retry (with growing waits), skip or exit."""
-        how = a.fields.get("on_error") or "retry"
-        if how == "skip":
-            a.done("next")
-        elif how == "exit":
-            a.done("exit", reason="call_failed")
-        else:
-            async with transaction(self.database) as c:
-                moment = await now(c)
-            waited = self.clock.real_seconds(moment - a.command.at)
-            wait = next((s for s in CALL_RETRY_SECONDS if s > waited / 2), CALL_RETRY_SECONDS[-1])
-            a.done("again", until=moment + self.clock.logical_span(wait), reason=f"call: {what}"[:180])
+    async def _call_failed(self, a: Asked, what: str) -> None:
+        async with transaction(self.database) as c:
+            call_failed(a, what, self.clock, await now(c))
 
 
-def _fill(a: _Asked, deployment: Deployment, context: Context) -> None:
-    """Evaluate the condition and the fields. `secrets` are seen by `call` alone."""
+async def keep_back(c: Connection, asked: Sequence[Asked]) -> list[Asked]:
+    """Have those come again whom an operator has paused since they were looked at; which these are. Nobody pauses while `c`
+    lasts, and their positions are the caller's to record."""
+    if not asked:
+        return []
+    await pauses.stand_still(c)
+    states, moment = await ledger.journey_states(c, [a.enrollment for a in asked]), await now(c)
+    for a in asked:
+        if a.row.status != "ended" and states[a.enrollment].paused:
+            a.paused = True
+            a.done("again", until=moment + ASK_AGAIN)
+    return [a for a in asked if a.paused]
+
+
+def fill(a: Asked, deployment: Deployment, people: People) -> None:
+    """Evaluate the condition and the fields; what is over then, or goes wrong, is the act's outcome."""
+    if a.row.status == "ended":  # while the act was on its way: its answer interests nobody
+        a.done("next")
+        return
+    try:
+        _fill(a, deployment, people.context(a.row, a.command.at))
+    except (ExpressionError, ValueError) as wrong:
+        a.done("park", reason=f"{a.op.verb}: {wrong}"[:180])
+
+
+def _fill(a: Asked, deployment: Deployment, context: Context) -> None:
+    """`secrets` are seen by `call` alone."""
     if a.op.condition is not None and not deployment.expression(a.op.condition).test(context):
         a.done("next")
         return
@@ -222,7 +275,7 @@ class _Secrets(Mapping[str, object]):
         return 0
 
 
-def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
+def incoming_of(a: Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
     """What an act sends through the door; `vars` are written to the enrollment instead."""
     depth = a.row.depth + 1
     if a.op.verb == "set":
@@ -250,14 +303,28 @@ def _incoming(a: _Asked, variables: list[dict[str, Any]]) -> list[Incoming]:
     return [Incoming("track", SOURCE, a.key, name, properties=given, occurred_at=a.command.at, depth=depth, **named)]
 
 
-def _note_task(a: _Asked, new_tasks: list[dict[str, Any]]) -> None:
+def call_failed(a: Asked, what: str, clock: LogicalClock, moment: datetime) -> None:
+    """`on_error`: retry (with growing waits), skip or exit."""
+    how = a.fields.get("on_error") or "retry"
+    if how == "skip":
+        a.done("next")
+    elif how == "exit":
+        a.done("exit", reason="call_failed")
+    else:
+        waited = clock.real_seconds(moment - a.command.at)
+        wait = next((s for s in CALL_RETRY_SECONDS if s > waited / 2), CALL_RETRY_SECONDS[-1])
+        a.done("again", until=moment + clock.logical_span(wait), reason=f"call: {what}"[:180])
+
+
+def note_task(a: Asked, new_tasks: list[dict[str, Any]], receiver: Callable[[str], str]) -> None:
+    """Adds the row of `store.tasks.create`, where it can be made. `receiver`: queue → the program that takes its tasks."""
     try:
-        new_tasks.append(_task(a))
+        new_tasks.append({**task_of(a), "receiver": receiver(str(a.fields["queue"]))})
     except ValueError as wrong:
         a.done("park", reason=f"task: {wrong}"[:180])
 
 
-def _task(a: _Asked) -> dict[str, Any]:
+def task_of(a: Asked) -> dict[str, Any]:
     f = a.fields
     due: datetime | None = None
     if f.get("due"):
@@ -266,7 +333,6 @@ def _task(a: _Asked) -> dict[str, Any]:
     return {
         "key": a.key,
         "enrollment_id": a.enrollment,
-        "customer_id": a.row.customer_id,
         "queue": str(f["queue"]),
         "title": str(f.get("title") or ""),
         "body": str(f.get("body") or ""),
@@ -276,7 +342,22 @@ def _task(a: _Asked) -> dict[str, Any]:
     }
 
 
-def _nested(path: str, value: Json) -> dict[str, Json]:
+def _handover(a: Asked) -> Outgoing:
+    """What the stored task doesn't say of itself (`engine.delivery.tasks.stored`)."""
+    return Outgoing(
+        key=a.key,
+        to="",
+        content=Content({"at": a.command.at.isoformat(), "zone": a.zone}, text=""),
+        sender={},
+        customer=str(a.row.customer_id),
+        journey=a.row.journey,
+        step=a.op.step,
+        template="",
+        tier="",
+    )
+
+
+def nested(path: str, value: Json) -> dict[str, Json]:
     """{"y": value} for `vars.y`."""
     return {path.removeprefix("vars."): value}
 

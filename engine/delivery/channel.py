@@ -4,6 +4,7 @@ Adapters in `channels/` import this module and nothing else of the engine; the e
 change for every adapter anybody has written: add with a default, never rename.
 
     ChannelError            a channel can't be loaded as configured: the operator mends `sojourn.yaml`
+    Forged                  raised by `parse_webhook`: whoever called isn't the provider, or repeats what it said long ago
     MissingPackage          raised by an adapter whose library isn't installed; the loader turns it into a ChannelError
     anything else           a bug of the adapter: `send_many` hands it back in a receipt's place; the caller parks that message
 """
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 
 from engine.core.wire import Json
 
-ENGINE_KEYS = frozenset({"use", "rate", "address"})
+ENGINE_KEYS = frozenset({"use", "rate", "address", "price", "replies", "warmup", "complaints"})
 """Settings of a channel that the engine reads itself; adapters never see them."""
 
 USUAL_ADDRESS = {"email": "email", "sms": "phone", "whatsapp": "phone", "voice": "phone"}
@@ -37,13 +38,15 @@ MAX_WORDS = 500
 @dataclass(frozen=True, slots=True)
 class Content:
     """A rendered template. `fields`: its single-line parts ("subject", "title", …); `text`, `html` and `json`: its bodies, None
-    where the template has none. `template_hash`: content hash of the template's files."""
+    where the template has none. `template_hash`: content hash of the template's files. `locale`: which of its versions this is,
+    "" where it is the one for everybody else."""
 
     fields: dict[str, str] = field(default_factory=dict)
     text: str | None = None
     html: str | None = None
     json: Json | None = None
     template_hash: str = ""
+    locale: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +104,62 @@ class Capabilities:
     """What a channel is like. `address`: the customer attribute that holds the address; "" means the customer's own id.
 
     `idempotent`: the provider recognises `Outgoing.key`, so that sending again is safe. `concurrency`: messages in flight.
-    `on_unknown`: what to do when nobody can tell whether it was sent. `local`: the provider is this machine (loopback, disk)."""
+    `on_unknown`: what to do when nobody can tell whether it was sent. `local`: the provider is this machine (loopback, disk).
+    `batch`: messages that the provider takes in one request. `attachments`: it takes files beside the text, once messages have
+    any. `receipts`: the kinds of Feedback that its webhook tells; where it is empty there is no webhook."""
 
     address: str
     idempotent: bool = False
     concurrency: int = 10
     on_unknown: Literal["assume_sent", "retry"] = "assume_sent"
     local: bool = False
+    batch: int = 1
+    attachments: bool = False
+    receipts: frozenset[str] = frozenset()
+
+    @property
+    def at_once(self) -> int:
+        """Messages that are handed over together: as many as are in flight, or as fill one request."""
+        return max(1, self.concurrency, self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One call of a provider's to `/v1/channels/NAME/webhook`. `method`: in capitals. `url`: as the provider called it, under the
+    project's public URL, query included: some sign it. `headers`: names in lower case. `received`: aware.
+
+    `tokens`: where `parse_webhook` puts what a provider signs for one notice alone, if that says nothing of the rest: whoever
+    comes with one of them again, and says something else, isn't heard."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    received: datetime
+    tokens: set[str] = field(default_factory=set, compare=False)
+
+
+class Forged(ValueError):
+    """The signature of a notice is missing, wrong or too old. Its words are shown to the caller: never put a secret in."""
+
+
+class NoWebhook(LookupError):
+    """This channel's provider tells nothing afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """One thing that a provider tells afterwards. The message is found by `key`, else by `provider_id`, else by `address`.
 
-    `at`: aware, None where the provider didn't say. `suppress`: as in Receipt. `raw`: the provider's payload, kept as it came."""
+    `received` is a text that somebody sent us, `address` its sender and `words` its text; `replied` is an answer to a message;
+    `completed` is a task that a person has done.
+    `id`: the provider's own id of this notice, the same when it repeats it; "" where it has none. `at`: aware, None where the
+    provider didn't say. `suppress`: as in Receipt. `url`: the link that was clicked. `machine`: a scanner or a privacy proxy
+    did it, not a person. `raw`: the provider's payload, kept as it came."""
 
-    kind: Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "replied", "failed"]
+    kind: Literal[
+        "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "replied", "failed", "received", "completed"
+    ]
     key: str = ""
     provider_id: str = ""
     address: str = ""
@@ -124,6 +167,9 @@ class Feedback:
     words: str = ""
     suppress: str | None = None
     raw: Json = None
+    id: str = ""
+    url: str = ""
+    machine: bool = False
 
 
 @runtime_checkable
@@ -145,8 +191,13 @@ class Channel(Protocol):
         """Give up connections. Calling it twice is allowed."""
         ...
 
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[Feedback]:
-        """What the provider's webhook says (header names in lower case). Raises ValueError where it is malformed or forged."""
+    async def parse_webhook(self, notice: Notice) -> list[Feedback]:
+        """What the provider's webhook says. Raises Forged where it isn't the provider's, ValueError where it is malformed."""
+        ...
+
+    async def challenge(self, notice: Notice) -> str | None:
+        """The text to answer with where the provider only asks whether this URL is ours; None where it tells something. Raises
+        as `parse_webhook` does, which is called next."""
         ...
 
 
@@ -155,6 +206,8 @@ class Adapter:
 
     name: str = ""
     capabilities: Capabilities = Capabilities(address="")
+    server: tuple[str, int] | None = None
+    """Host and port of the one server that messages go to, where there is one: `sojourn doctor` tries to reach it."""
 
     async def send(self, message: Outgoing) -> Receipt:
         """Hand one message over; see `Channel.send`."""
@@ -176,9 +229,13 @@ class Adapter:
     async def close(self) -> None:
         """Nothing to give up unless an adapter holds connections."""
 
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[Feedback]:
-        """Most providers of this kind tell nothing afterwards."""
-        return []
+    async def parse_webhook(self, notice: Notice) -> list[Feedback]:
+        """Most providers of this kind tell nothing afterwards: there is no webhook."""
+        raise NoWebhook(f"channel {self.name!r} takes no webhooks")
+
+    async def challenge(self, notice: Notice) -> str | None:
+        """Most providers don't ask."""
+        return None
 
 
 class ChannelError(Exception):

@@ -12,23 +12,25 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+
 from engine.authoring.expressions import ExpressionError
-from engine.core.enrollment import Command, Outcome
-from engine.core.governance import decide
+from engine.core.enrollment import NOT_REACHED, Command, Outcome
 from engine.core.incoming import Door, Incoming
 from engine.core.interpreter import key
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, Send
 from engine.core.queue import place
 from engine.core.recording import record
-from engine.delivery import facts, rulings
-from engine.delivery.channel import Channel, Outgoing
-from engine.delivery.deployment import Deployment
+from engine.delivery import facts, numbers, rulings
+from engine.delivery.channel import Channel, Outgoing, Receipt
+from engine.delivery.deciding import address_of, decided, ruled
+from engine.delivery.deployment import CONFIRM_URL, PREFERENCES_URL, Deployment
 from engine.delivery.deployments import Deployments
 from engine.delivery.draft import Draft, expiry
 from engine.delivery.links import Links
@@ -37,7 +39,9 @@ from engine.delivery.pacing import Pace
 from engine.delivery.people import People
 from engine.delivery.queueing import nearer, requeue, wake
 from engine.delivery.render import RenderError
-from engine.store import customers, enrollments, ledger, planned
+from engine.delivery.warming import Warmup
+from engine.observe import metrics, tracing
+from engine.store import customers, enrollments, ledger, pauses, planned, senders, short_links
 from engine.store.database import Connection, Database, now, transaction
 
 LEASE_SECONDS = 15.0
@@ -53,7 +57,8 @@ DELIVERY_SOURCE = "delivery"
 
 @dataclass(slots=True)
 class Delivery:
-    """What `deliver` needs, wired once per process. `door` is told of messages that were sent, where a journey looks at that."""
+    """What `deliver` needs, wired once per process. `door` is told of messages that were sent, where a journey looks at that.
+    `counted`: the channels whose messages are counted, because complaints about them have a limit."""
 
     database: Database
     deployments: Deployments
@@ -63,16 +68,19 @@ class Delivery:
     clock: LogicalClock
     door: Door
     lease_seconds: float = LEASE_SECONDS
+    warmups: Mapping[str, Warmup] = field(default_factory=dict)
+    counted: Set[str] = frozenset()
 
     async def deliver(self, channel_name: str, plan: Plan, members: Sequence[tuple[int, Command]]) -> list[tuple[int, Outcome]]:
         """One outcome per member, in order. Everything about one member that goes wrong is that member's outcome."""
         started = time.monotonic()
         pace = self.paces.get(channel_name)
         channel = self.channels.get(channel_name)
-        if channel is None or pace is None:
-            drafts = await self._work(channel_name, plan, members, started)
-        else:
-            drafts = await self._paced(channel, pace, plan, members, started)
+        with metrics.DELIVER.labels(channel_name).time():
+            if channel is None or pace is None:
+                drafts = await self._work(channel_name, plan, members, started)
+            else:
+                drafts = await self._paced(channel, pace, plan, members, started)
         await self._note_last_send(plan, drafts)
         await self._tell_sent(drafts)
         outcomes = {d.enrollment: d.outcome for d in drafts if d.outcome is not None}
@@ -82,7 +90,7 @@ class Delivery:
                 until = await now(c)
             if not drafts:  # others had all there was: no use in asking again at once
                 until += self.clock.logical_span(SOFT_LIMIT_SECONDS)
-            outcomes.update((m, Outcome("again", k.op, k.visit, k.attempt, until=until)) for m, k in left)
+            outcomes.update((m, Outcome("again", k.op, k.visit, k.attempt, until=until, reason=NOT_REACHED)) for m, k in left)
         return [(m, outcomes[m]) for m, _ in members]
 
     async def _paced(
@@ -97,7 +105,7 @@ class Delivery:
         while waiting and (patience := started + SOFT_LIMIT_SECONDS - time.monotonic()) > 0:
             tier = _tier(plan, waiting[0])
             alike = next((i for i, m in enumerate(waiting) if _tier(plan, m) != tier), len(waiting))
-            most = min(alike, max(1, channel.capabilities.concurrency))
+            most = min(alike, channel.capabilities.at_once)
             tokens = await pace.take(most, urgent=tier in policy.urgent, rank=policy.rank(tier), patience=patience)
             done = await self._work(channel.name, plan, waiting[:tokens], started) if tokens else []
             waiting = waiting[tokens:]
@@ -120,11 +128,18 @@ class Delivery:
                 d.done("park", reason=f"channel {channel_name!r} is not configured")
             return drafts
         waiting.sort(key=lambda d: place(deployment.policy, d.message()))
-        size = max(1, channel.capabilities.concurrency)
+        size = channel.capabilities.at_once
+        warmup = self.warmups.get(channel_name)
         for i in range(0, len(waiting), size):
             if i and time.monotonic() - started > SOFT_LIMIT_SECONDS:
                 break
-            await self._hand_over(deployment, channel, waiting[i : i + size])
+            chunk = waiting[i : i + size]
+            day, room = (0, 0) if warmup is None else await warmup.take(deployment.policy, chunk)
+            try:
+                await self._hand_over(deployment, channel, chunk)
+            finally:
+                if warmup is not None:
+                    await warmup.give_back(day, room - sum(d.handed_over for d in chunk))
         return drafts
 
     async def _draft(
@@ -142,17 +157,20 @@ class Delivery:
             expires = expiry(deployment.policy, op, command.at, zone)
             draft = Draft(member, command, key(member, plan, command), op, plan, row, zone, expires)
             drafts.append(draft)
-            draft.address = _address(channel, row)
+            draft.address = None if channel is None else address_of(channel.capabilities.address, row.customer_id, row.attributes)
             try:
                 context = people.context(row, command.at)
                 if op.condition is not None and not deployment.expression(op.condition).test(context):
                     draft.done("next")
                     continue
                 draft.unsubscribe_url = self.links.unsubscribe(draft.customer, command.channel, op.topic)
-                asked = ""
-                if deployment.asks(command.channel, op.template):
+                asked = choices = ""
+                if deployment.mentions(command.channel, op.template, CONFIRM_URL):
                     asked = self.links.confirm(draft.customer, command.channel, op.topic, draft.address or "")
-                draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url, asked)
+                if deployment.mentions(command.channel, op.template, PREFERENCES_URL):
+                    choices = self.links.preferences(draft.customer, command.channel, draft.address or "")
+                draft.content = deployment.render(command.channel, op, plan, context, draft.unsubscribe_url, asked, choices)
+                draft.follow(self.links, deployment.followed(command.channel, op))
             except (RenderError, ExpressionError) as error:
                 draft.broken = str(error)
         return drafts
@@ -170,36 +188,55 @@ class Delivery:
         """Decide and claim in one transaction, call the channel, record what it said."""
         owner = uuid.uuid4().hex
         async with transaction(self.database) as c:
-            moment = await self._decide(c, deployment, channel, chunk, owner)
+            moment, written = await self._decide(c, deployment, channel, chunk, owner)
+        numbers.decided(chunk, written)
         claimed = [d for d in chunk if d.outcome is None]
         if not claimed:
             return
         for draft in claimed:
             draft.handed_over = True
-        receipts = await channel.send_many([self._outgoing(deployment, d) for d in claimed])
+        handover = tracing.span("handover", kind=SpanKind.CLIENT, channel=channel.name, messages=len(claimed))
+        with metrics.PROVIDER.labels(channel.name).time(), handover:
+            receipts = await channel.send_many([self._outgoing(deployment, d) for d in claimed])
         pairs = list(zip(claimed, receipts, strict=True))
         results = [rulings.receipt(self.clock, draft, told, channel, moment) for draft, told in pairs]
-        suppressed = [s for draft, told in pairs if (s := rulings.suppression(draft, told, moment)) is not None]
         async with transaction(self.database) as c:
+            # Whoever was merged meanwhile: what follows is for the customer who is left.
+            touched = {r["key"] for r in results if not r["keep_slot"] or r["status"] in rulings.UNSETTLED}
+            about = [d for d, told in pairs if d.key in touched or (isinstance(told, Receipt) and told.suppress)]
+            owners = await enrollments.lock_owners(c, [d.enrollment for d in about])
+            states = await ledger.journey_states(c, [d.enrollment for d in about]) if about else {}
+            for draft in about:
+                draft.customer = owners[draft.enrollment]
+            for draft, r in zip(claimed, results, strict=True):
+                if draft.enrollment in states:
+                    rulings.overtaken(draft, states[draft.enrollment], r)
             freeing = [d for d, r in zip(claimed, results, strict=True) if not r["keep_slot"]]
-            if freeing:
-                await customers.lock(c, [d.customer for d in freeing])
+            over = {r["key"] for r in results if r["status"] == "dropped"}
+            suppressed = [s for draft, told in pairs if (s := rulings.suppression(draft, told, moment)) is not None]
             ours = await ledger.results(c, results, owner=owner)
             await customers.suppress(c, suppressed)
             freeing = [d for d in freeing if d.key in ours]
             if freeing and deployment.policy.caps:
-                coming = [d for d in freeing if d.falls_back() or (d.outcome is not None and d.outcome.kind == "again")]
+                again = [d for d in freeing if d.outcome is not None and d.outcome.kind == "again" and d.key not in over]
+                coming = [*again, *(d for d in freeing if d.falls_back())]
                 await planned.register(c, [d.registration(moment if d.falls_back() else None) for d in coming])
                 await requeue(c, deployment, sorted({d.customer for d in freeing}), await now(c))
+            if channel.name in self.counted:
+                await senders.count_sent(c, channel.name, sum(d.was_sent and d.key in ours for d in claimed))
+        numbers.answered(channel, pairs, results)
 
     async def _decide(
         self, c: Connection, deployment: Deployment, channel: Channel, chunk: Sequence[Draft], owner: str
-    ) -> datetime:
-        """Gates 0 to 10 for each draft, in tier order, on facts read under the lock. Those that pass are claimed by `owner`."""
+    ) -> tuple[datetime, list[dict[str, Any]]]:
+        """Gates 0 to 10 for each draft, in tier order, on facts read under the lock. Those that pass are claimed by `owner`. When
+        that was, and the ledger's rows."""
         policy = deployment.policy
+        await pauses.stand_still(c)
         people = await customers.lock(c, [d.customer for d in chunk])
         moment = await now(c)
         case = await facts.load(c, policy, chunk, moment)
+        chunk = rulings.still_theirs(chunk, case.states, moment)
         case.known.caps = await cap_facts(c, deployment, people, moment)
         asked = await People.load(c, deployment, list(people), deployment.hours_needs, moment)
         freed: set[int] = set()
@@ -210,44 +247,56 @@ class Delivery:
             if told is not None:
                 messages += told
                 continue
-            rulings.let_old_slot_go(self.clock, draft, case.known, moment)
             person = people[draft.customer]
-            draft.address = _address(channel, person) if channel.capabilities.address else str(draft.customer)
-            quiet = asked.quiet_flags(person)
-            known = facts.of(draft, case, policy, person, deployment.own_zone(person.attributes), quiet, moment)
-            at = max([moment, *(s.at for s in known.slots)])
-            message = draft.message()
-            verdict = decide(policy, known, message, at)
-            draft.verdict = verdict
-            recording = record(facts.whole(policy, known, message), message)
-            decisions.append(draft.decision_row(verdict, policy=deployment.policy_hash, now=at, recording=recording))
-            messages.append(rulings.verdict(draft, verdict, at, case.known, policy, deployment.policy_hash))
-            if draft.slot_at is not None and not draft.reserved and messages[-1]["slot_at"] == draft.slot_at:
-                case.known.take(draft.customer, draft.slot(draft.slot_at))
-            left = case.known.note(draft, person.attributes, at) and draft.outcome is not None
-            if left or (draft.slot_at is not None and messages[-1]["slot_at"] is None):
+            given_up = rulings.skipped(draft, case.states[draft.enrollment], moment, deployment.policy_hash)
+            if given_up is not None:
+                messages.append(given_up)
+                case.known.note(draft, person.attributes, moment)
                 freed.add(draft.customer)
+                continue
+            draft.address = address_of(channel.capabilities.address, draft.customer, person.attributes)
+            zone, quiet = deployment.own_zone(person.attributes), asked.quiet_flags(person)
+            made = decided(self.clock, draft, case, policy, person, zone, quiet, moment)
+            recording = record(facts.whole(policy, made.facts, made.message, made.at), made.message)
+            decisions.append(draft.decision_row(made.verdict, policy=deployment.policy_hash, now=made.at, recording=recording))
+            row, frees = ruled(draft, made, case, policy, deployment.policy_hash, person.attributes)
+            messages.append(row)
+            if frees:
+                freed.add(draft.customer)
+        await _keep_links(c, [d for d in chunk if d.outcome is None], moment)
         await ledger.decided(c, decisions)
         await ledger.write(c, messages, owner=owner, lease_seconds=self.lease_seconds)
-        await self._queue(c, deployment, chunk, freed, moment)
-        return moment
+        resumed = [d.enrollment for d in chunk if case.states[d.enrollment].kept_back and not d.is_paused()]
+        await self._queue(c, deployment, chunk, freed, resumed, moment)
+        return moment, messages
 
     async def _queue(
-        self, c: Connection, deployment: Deployment, chunk: Sequence[Draft], freed: set[int], moment: datetime
+        self,
+        c: Connection,
+        deployment: Deployment,
+        chunk: Sequence[Draft],
+        freed: set[int],
+        resumed: Sequence[int],
+        moment: datetime,
     ) -> None:
         """Who waits now stands in the queue, who doesn't has left it, and others of the customers for whom something was `freed`
-        may go."""
+        may go. `resumed`: enrollments that are no longer kept back."""
         again = [d for d in chunk if d.outcome is not None and d.outcome.kind == "again"]
         staying = [d for d in chunk if d.waits() or d.falls_back()] if deployment.policy.caps else []
         await planned.register(c, [d.registration(moment) for d in staying])
         kept = {d.enrollment for d in staying}
         await planned.forget(c, [d.enrollment for d in chunk if d.enrollment not in kept])
         earlier = await nearer(c, deployment, sorted(freed), moment) if freed else []
-        if earlier:  # all in one go: in two, their ids would not be in order
-            await enrollments.lock_rows(c, [*(d.enrollment for d in again), *(e["enrollment_id"] for e in earlier)])
+        if earlier or resumed:  # all in one go: in two, their ids would not be in order
+            await enrollments.lock_rows(c, [*(d.enrollment for d in again), *resumed, *(e["enrollment_id"] for e in earlier)])
+            await pauses.over(c, resumed)
         await enrollments.record_deferrals(
             c,
-            [{"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until} for d in again if d.outcome is not None],
+            [
+                {"id": d.enrollment, "step": d.op.step, "wake_at": d.outcome.until, "kept_back": d.is_paused()}
+                for d in again
+                if d.outcome is not None
+            ],
         )
         if earlier:
             await wake(c, earlier)
@@ -302,18 +351,18 @@ class Delivery:
             await enrollments.write_vars(c, told)
 
 
+async def _keep_links(c: Connection, drafts: Sequence[Draft], at: datetime) -> None:
+    """Store the short links of messages that are about to be handed over. Where another link has a code already, the message is
+    composed anew with longer ones."""
+    waiting = [d for d in drafts if d.following is not None and d.following.codes]
+    while waiting:
+        taken = await short_links.keep(c, [row for d in waiting for row in d.short_links(at)])
+        waiting = [d for d in waiting if d.following is not None and not taken.isdisjoint(d.following.codes)]
+        for draft in waiting:
+            draft.lengthen()
+
+
 def _tier(plan: Plan, member: tuple[int, Command]) -> str:
     op = plan.ops[member[1].op]
     assert isinstance(op, Send)
     return op.tier
-
-
-def _address(channel: Channel | None, row: Any) -> str | None:
-    """Where the channel would send: the attribute it names, or the customer's own id where it names none."""
-    if channel is None:
-        return None
-    name = channel.capabilities.address
-    if not name:
-        return str(row.customer_id if hasattr(row, "customer_id") else row.id)
-    value = row.attributes.get(name)
-    return str(value) if value not in (None, "") else None

@@ -20,6 +20,11 @@ from engine.store import deployments as store
 from engine.store.database import Connection, fetch
 
 
+def reads_last_send(plan: Plan) -> bool:
+    """Whether the plan's text mentions `last_send`."""
+    return b"last_send" in canonical(plan_to_json(plan))
+
+
 class Deployments:
     """The newest deployment and every plan that was asked for, for one process."""
 
@@ -72,9 +77,9 @@ class Deployments:
         return event in self._watched[1]
 
     def reads_last_send(self, plan: Plan) -> bool:
-        """Whether the plan's text mentions `last_send`."""
+        """`reads_last_send`, found once."""
         if plan.hash not in self._last_send:
-            self._last_send[plan.hash] = b"last_send" in canonical(plan_to_json(plan))
+            self._last_send[plan.hash] = reads_last_send(plan)
         return self._last_send[plan.hash]
 
     async def _load_plans(self, c: Connection, hashes: list[str]) -> None:
@@ -85,7 +90,8 @@ class Deployments:
         row = await store.newest(c)
         assert row is not None
         bodies = await store.documents(c, [row.policy, row.tracking, row.segments, row.templates])
-        needed = {*row.plans.values(), *await store.needed_plans(c)}
+        trials = {name: of for name, of in row.rollout.items() if "canary" in of}
+        needed = {*row.plans.values(), *(of["canary"] for of in trials.values()), *await store.needed_plans(c)}
         await self._load_plans(c, sorted(h for h in needed if h not in self._plans))
         templates = {(b["channel"], b["name"]): template_from_json(b) for b in bodies[row.templates]}
         return Deployment(
@@ -97,4 +103,6 @@ class Deployments:
             renderer=Renderer(templates),
             templates={(b["channel"], b["name"]): canonical(b).decode() for b in bodies[row.templates]},
             plans={name: self._plans[h] for name, h in row.plans.items()},
+            trials={name: (self._plans[of["canary"]], float(of["share"])) for name, of in trials.items()},
+            drained=frozenset(name for name, of in row.rollout.items() if of.get("drained")),
         )

@@ -5,6 +5,7 @@ Mutable while one batch is worked on, and known to this floor only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,18 +13,26 @@ from typing import Any
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Command, Outcome
-from engine.core.facts import Message, SlotFact, Verdict
+from engine.core.facts import HoldFact, Message, SlotFact, Verdict
 from engine.core.plan import Plan, Send
-from engine.core.policy import Policy
+from engine.core.policy import Followed, Policy
 from engine.core.wire import Json, dump
 from engine.delivery.channel import Content
+from engine.delivery.following import Following
+from engine.delivery.links import Links
+
+LONGER = 4
+"""Characters by which the code of a short link grows where another one has it already."""
 
 
 @dataclass(slots=True)
 class Draft:
     """`row`: the enrollment's context (`store.enrollments.contexts`). `broken`: why it can't be rendered. `slot_at`: when an
-    earlier try took its slot; `reserved`: it still has it. `uncertain`: an earlier try may have arrived, nobody knows. `settled`:
-    the ledger's row where an earlier try settled it. `outcome`: set when done. `handed_over`: the channel was called for it."""
+    earlier try took its slot; `reserved`: it still has it. `uncertain`: an earlier try may have arrived, nobody knows.
+    `settled`: the ledger's row where an earlier try settled it. `outcome`: set when done. `handed_over`: the channel was called
+    for it. `following`: how its links are followed (None: they aren't), `rendered`: the content before that. `charged`: the
+    channels before its own on which this send has taken slots. `warming`: what keeps it from a channel that is being warmed
+    up."""
 
     enrollment: int
     command: Command
@@ -47,6 +56,10 @@ class Draft:
     handed_over: bool = False
     settled: Any = None
     unsubscribe_url: str = ""
+    following: Following | None = None
+    rendered: Content | None = None
+    charged: tuple[str, ...] = ()
+    warming: HoldFact | None = None
     customer: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,11 +81,24 @@ class Draft:
             enrollment=self.enrollment,
             entered_at=self.row.entered_at,
             tags=self.op.tags,
+            charged=self.charged,
         )
 
     def slot(self, at: datetime) -> SlotFact:
         """The slot that it takes at `at`."""
-        return SlotFact(self.op.tier, self.command.channel, self.op.topic, self.plan.journey, at, self.op.tags)
+        return SlotFact(self.op.tier, self.command.channel, self.op.topic, self.plan.journey, at, self.op.tags, self.charged)
+
+    def earlier_keys(self) -> list[str]:
+        """The keys of this send on the channels before its own."""
+        begin, _, _ = self.key.rpartition("/")
+        return [f"{begin}/{attempt}" for attempt in range(self.command.attempt)]
+
+    def carry_on(self, rows: Mapping[str, Any]) -> None:
+        """What the ledger has under `earlier_keys`: this is one message to caps, and as long worth sending as it was at first."""
+        before = [rows[key] for key in self.earlier_keys() if key in rows]
+        self.charged = tuple(dict.fromkeys(r.channel for r in before if r.slot_at is not None))
+        ends = [r.expires_at for r in before if r.expires_at is not None]
+        self.expires_at = min([*ends, self.expires_at]) if ends and self.expires_at is not None else self.expires_at
 
     def done(self, kind: Any, **values: Any) -> Outcome:
         """Set and give the outcome for the core."""
@@ -110,9 +136,35 @@ class Draft:
             "reason": reason,
         }
 
+    def follow(self, links: Links, rule: Followed | None) -> None:
+        """Have links and opens of the rendered content followed by `rule`."""
+        if rule is None or self.content is None:
+            return
+        about = {k: str(v) for k, v in self.event_properties().items() if v is not None}
+        self.rendered = self.content
+        self.following = Following(links, rule, self.key, self.customer, about)
+        self.content = self.following.compose(self.rendered)
+
+    def lengthen(self) -> None:
+        """Compose it with longer codes for its short links."""
+        assert self.following is not None
+        assert self.rendered is not None
+        self.following.length += LONGER
+        self.content = self.following.compose(self.rendered)
+
+    def short_links(self, at: datetime) -> list[dict[str, Any]]:
+        """The rows of `store.short_links.keep`."""
+        codes = {} if self.following is None else self.following.codes
+        about = {"customer_id": self.customer, "enrollment_id": self.enrollment, "message": self.key, "at": at}
+        return [{"code": code, "url": url, **about} for code, url in codes.items()]
+
     def has_fallback(self) -> bool:
         """Whether there is another channel to try."""
         return self.command.attempt + 1 < len(self.op.channels)
+
+    def must_arrive(self) -> bool:
+        """Whether another channel is tried wherever this one doesn't deliver."""
+        return self.has_fallback() and self.plan.awaits_delivery(self.command.op)
 
     def ledger_row(self, status: str, *, policy: str, now: datetime, **values: Json) -> dict[str, Any]:
         """The row of `store.ledger.write`."""
@@ -130,6 +182,7 @@ class Draft:
             "topic": self.op.topic,
             "tier": self.op.tier,
             "tags": list(self.op.tags),
+            "charged": list(self.charged),
             "status": status,
             "reason": "",
             "detail": "",
@@ -146,6 +199,10 @@ class Draft:
     def waits(self) -> bool:
         """Whether the gates have deferred it and it will be decided again. One that holds its slot already waits for none."""
         return self.outcome is not None and self.outcome.kind == "again" and self.verdict is not None and not self.reserved
+
+    def is_paused(self) -> bool:
+        """Whether it waits until an operator resumes its journey or its enrollment."""
+        return self.waits() and self.verdict is not None and self.verdict.reason == "journey"
 
     def falls_back(self) -> bool:
         """Whether its next channel is tried at once."""
@@ -172,6 +229,7 @@ class Draft:
             "waiting": not self.falls_back(),
             "until": until,
             "tags": list(self.op.tags),
+            "charged": list(self.charged),
         }
 
     def decision_row(self, verdict: Verdict, *, policy: str, now: datetime, recording: Json) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Outcome, State
+from engine.core.interpreter import recent
 from engine.core.plan import Branch, Exit, Loop, Moment, Plan, Split, Wait, WaitFor
 from engine.core.upcoming import literal, over
 from engine.core.wire import share
@@ -86,7 +87,7 @@ class Evaluation:
     ) -> Outcome:
         try:
             context = people.context(row, command.at)
-            return _Question(deployment, plan, row, context, command, state, inputs).answer()
+            return Question(deployment, plan, row, context, command, state, inputs).answer()
         except (ExpressionError, ValueError) as wrong:
             return Outcome("park", command.op, command.visit, command.attempt, reason=f"condition: {wrong}"[:180])
 
@@ -101,8 +102,9 @@ def _registration(
 
 
 @dataclass(slots=True)
-class _Question:
-    """One member's question."""
+class Question:
+    """One member's question. `row`: their context (`store.enrollments.contexts`); `inputs`: those that matched a wait, in order
+    of occurrence (`store.enrollments.matched_inputs`)."""
 
     deployment: Deployment
     plan: Plan
@@ -167,17 +169,19 @@ class _Question:
     def first_match(self, op: WaitFor, deadline: datetime) -> tuple[Any, int] | None:
         """The earliest input that matched this wait, isn't used up, and occurred in time; with its alternative."""
         for r in self.inputs:
-            if r.seq in self.command.taken or r.at > deadline or (op.since == "step" and r.at < self.command.at):
+            if r.seq in self.command.taken or r.at > deadline:
                 continue
             for number, alternative in r.matched:
-                if number == self.command.op:
+                if number == self.command.op and recent(op, alternative, r.at, self.command.at):
                     return r, alternative
         return None
 
     def split(self, op: Split) -> int:
-        """Stable by customer: edits elsewhere never reshuffle."""
+        """Stable by customer: edits elsewhere never reshuffle. Each occurrence of a schedule divides people anew."""
         subject = str(self.row.customer_id)
         salt = f"split/{self.plan.journey}/{op.name}"
+        if self.row.entry_name == "$schedule":
+            salt = f"{salt}/{self.row.entry.get('occurrence', '')}"
         if op.holdout and share(f"{salt}/holdout", subject) < op.holdout:
             return op.skip_to
         left = share(salt, subject) * sum(a.weight for a in op.arms)

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from engine.core.case import open_case
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
-from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, Message, PlannedFact, SlotFact
+from engine.core.consent import UNSAID, consent
+from engine.core.facts import CapFact, ConsentFact, Facts, HoldFact, Message, PauseFact, PlannedFact, SlotFact
 from engine.core.holdouts import by_policy
 from engine.core.plan import Window
 from engine.core.policy import Cap, Policy
 from engine.core.queue import Line
 from engine.core.wire import load as load_json
 from engine.delivery.draft import Draft
-from engine.store import customers, ledger, planned
+from engine.store import customers, ledger, planned, senders
 from engine.store.database import Connection
+
+CROWD = 100
+"""Registered sends of one customer beyond which they aren't kept one by one with each decision: else a thousand who wait would
+keep a million. What taking a rule away would have done to all of them isn't worked out then, either."""
+
+LONGEST_REST = timedelta(days=365)
+"""Nothing is worth sending that waited for longer."""
 
 
 @dataclass(slots=True)
 class Known:
     """What one transaction knows of these customers, by id. `slots`, `registered` (customer → enrollment → the row of
     `store.planned`) and `queues` (those of customers who were asked about) change while a batch is decided. `addresses`:
-    channel → the attribute that holds its address ("": it needs none). `caps`: what policy's caps are to each (`own_limits`)."""
+    channel → the attribute that holds its address ("": it needs none). `caps`: what policy's caps are to each (`own_limits`).
+    `rests`: holds on whole channels."""
 
     policy: Policy
     addresses: Mapping[str, str]
@@ -37,13 +48,14 @@ class Known:
     registered: dict[int, dict[int, Mapping[str, Any]]]
     queues: dict[int, Line] = field(default_factory=dict)
     caps: Mapping[int, tuple[CapFact, ...]] = field(default_factory=dict)
+    rests: tuple[HoldFact, ...] = ()
 
     def planned(self, customer: int, attributes: Mapping[str, Any]) -> tuple[PlannedFact, ...]:
         """The customer's registered sends, with whether each could reach them."""
         return tuple([self._planned(r, customer, attributes) for r in self.registered.get(customer, {}).values()])
 
     def _planned(self, r: Mapping[str, Any], customer: int, attributes: Mapping[str, Any]) -> PlannedFact:
-        channel, address, suppressed = self._reach(r["channels"], customer, attributes)
+        channel, address, suppressed = self._reach(r, customer, attributes)
         return PlannedFact(
             tier=r["tier"],
             channel=channel,
@@ -59,21 +71,33 @@ class Known:
             address=address,
             suppressed=suppressed,
             tags=tuple(r["tags"]),
+            charged=tuple(r["charged"]),
         )
 
-    def _reach(self, channels: Sequence[str], customer: int, attributes: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
-        """The first of a send's channels that reaches the customer, the address there, and why it must not be used: where none
-        does, the first one."""
+    def _reach(self, r: Mapping[str, Any], customer: int, attributes: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+        """The first of a send's channels that reaches the customer, who hasn't merely said nothing about it; the address there,
+        and why it must not be used: where none does, the first one."""
         found = []
+        channels = r["channels"]
         for channel in channels:
             name = self.addresses.get(channel, "")
             value = attributes.get(name) if name else str(customer)
-            address = None if value in (None, "") else str(value)
+            address = None if value in (None, "") else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             suppressed = None if address is None else self.suppressed.get((customer, channel, address))
-            if address is not None and suppressed is None:
+            if address is not None and suppressed is None and (len(channels) == 1 or not self._unsaid(r, channel, customer)):
                 return channel, address, None
             found.append((channel, address, suppressed))
         return found[0]
+
+    def _unsaid(self, r: Mapping[str, Any], channel: str, customer: int) -> bool:
+        """Whether a registered send is passed on because nobody said anything about its channel."""
+        facts = Facts(consents=self.consents.get(customer, ()), soft_opt_in_at=self._soft_of(customer))
+        message = Message("", "", "", channel, r["tier"], r["due"], r["topic"])
+        return consent(open_case(self.policy, facts, message), r["due"]).rule in UNSAID
+
+    def _soft_of(self, customer: int) -> tuple[tuple[str, datetime], ...]:
+        events = soft_channels(self.policy).items()
+        return tuple((channel, self.soft[(customer, event)]) for channel, event in events if (customer, event) in self.soft)
 
     def note(self, draft: Draft, attributes: Mapping[str, Any], now: datetime) -> bool:
         """A draft of these customers has been decided: it stands in the queue, or no longer. Whether it stood there, and left."""
@@ -90,13 +114,13 @@ class Known:
 
     def _goes_at(self, draft: Draft, now: datetime) -> datetime | None:
         """When a draft that stays in the queue takes its slot; None where it sets nothing aside, as in `queue.moments`: it uses
-        up no cap, a hold keeps it for nobody knows how long, or it expires before there is room."""
+        up no cap, a hold or a pause keeps it for nobody knows how long, or it expires before there is room."""
         told, until = draft.verdict, draft.outcome.until if draft.outcome is not None else None
         if draft.op.tier in self.policy.uncounted:
             return None
         if draft.falls_back() or told is None:
             return until or now
-        held = any(g.gate == "hold" and g.answer == "defer" and not g.certain for g in told.gates)
+        held = any(g.gate in ("hold", "journey") and g.answer == "defer" and not g.certain for g in told.gates)
         late = told.earliest is None or (draft.expires_at is not None and told.earliest >= draft.expires_at)
         return None if held or late else until or now
 
@@ -117,18 +141,13 @@ class Known:
     ) -> Facts:
         """The facts for one message of `person` (a locked row), whose own zone is `zone`, and of `enrollment` (0: of the whole
         queue). `message`: what concerns it alone."""
-        soft = tuple(
-            (channel, self.soft[(person.id, event)])
-            for channel, event in soft_channels(self.policy).items()
-            if (person.id, event) in self.soft
-        )
         facts = Facts(
             erased=person.erased_at is not None,
             restricted=person.restricted,
             zone=zone,
             consents=self.consents.get(person.id, ()),
-            soft_opt_in_at=soft,
-            holds=self.holds.get(person.id, ()),
+            soft_opt_in_at=self._soft_of(person.id),
+            holds=(*self.holds.get(person.id, ()), *self.rests),
             slots=tuple(self.slots.get(person.id, ())),
             quiet=quiet,
             caps=self.caps.get(person.id, ()),
@@ -191,10 +210,13 @@ def soft_channels(policy: Policy) -> dict[str, str]:
 async def load(c: Connection, policy: Policy, drafts: Sequence[Draft], now: datetime) -> Case:
     """Everything about these drafts and their customers (who are locked), in a handful of statements."""
     ids = sorted({d.customer for d in drafts})
+    keys = await ledger.by_key(c, [key for d in drafts for key in (d.key, *d.earlier_keys())])
+    for draft in drafts:
+        draft.carry_on(keys)
     return Case(
         known=await know(c, policy, ids, min(d.command.at for d in drafts), now),
         states=await ledger.journey_states(c, [d.enrollment for d in drafts]),
-        keys=await ledger.by_key(c, [d.key for d in drafts]),
+        keys=keys,
     )
 
 
@@ -205,7 +227,7 @@ async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: dateti
     registered: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     if since is not None:
         for r in await ledger.slots(c, ids, since, counted_tiers(policy)):
-            slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at, tuple(r.tags)))
+            slots[r.customer_id].append(SlotFact(r.tier, r.channel, r.topic, r.journey, r.at, tuple(r.tags), tuple(r.charged)))
         for r in await planned.of_customers(c, ids, horizon(policy, now)):
             if not held_out(policy, r.customer_id, r.tier):
                 registered[r.customer_id][r.enrollment_id] = dict(r._mapping)
@@ -225,7 +247,16 @@ async def know(c: Connection, policy: Policy, ids: Sequence[int], oldest: dateti
         holds={i: tuple(f) for i, f in holds.items()},
         slots=slots,
         registered=registered,
+        rests=tuple(rest_fact(policy, r) for r in await senders.rests(c)),
     )
+
+
+def rest_fact(policy: Policy, r: Any) -> HoldFact:
+    """From a row of `store.senders.rests`: who complained is left alone by every tier that needs consent, until somebody has
+    looked into it."""
+    pause = tuple(t.name for t in policy.tiers if "consent" not in t.skip)
+    why = f"{r.channel} rests: {senders.tell(r)}"
+    return HoldFact(f"complaints on {r.channel}", pause, r.since, r.since + LONGEST_REST, channels=(r.channel,), why=why)
 
 
 def consent_fact(r: Any) -> ConsentFact:
@@ -236,8 +267,9 @@ def consent_fact(r: Any) -> ConsentFact:
 def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, quiet: tuple[bool, ...], now: datetime) -> Facts:
     """The facts for one draft. `person`: the locked customer row; `zone`: the customer's own."""
     state = case.states[draft.enrollment]
+    warming = () if draft.warming is None else (draft.warming,)
     draft.consent_version = max((f.version for f in case.known.consents.get(draft.customer, ())), default=0)
-    return case.known.of_customer(
+    known = case.known.of_customer(
         person,
         zone,
         quiet,
@@ -245,19 +277,39 @@ def of(draft: Draft, case: Case, policy: Policy, person: Any, zone: str | None, 
         draft.enrollment,
         live=state.status == "live",
         ended_reason=state.reason or None,
-        paused=state.paused,
+        pauses=pauses(draft, state),
         address=draft.address,
         suppressed=case.known.suppressed.get((draft.customer, draft.command.channel, draft.address or "")),
         holdout=holdout(policy, draft, state.holdout),
     )
+    return replace(known, holds=(*known.holds, *warming)) if warming else known
 
 
-def whole(policy: Policy, known: Facts, message: Message) -> Facts:
-    """`known` with the registered sends that stand in its queue, from which the same decision can be made again; without them
-    where no cap was looked at."""
+def pauses(draft: Draft, state: Any) -> tuple[PauseFact, ...]:
+    """The pauses of its journey and of its enrollment that keep this message back, or kept it. `state`: of
+    `ledger.journey_states`."""
+    journey = (state.journey_paused_at, state.journey_last_paused_at, state.journey_resumed_at, state.paused_reason or "")
+    own = (state.paused_at, state.last_paused_at, state.resumed_at, "")
+    found = []
+    for name, (paused_at, last, resumed_at, why) in ((draft.plan.journey, journey), (f"enrollment {draft.enrollment}", own)):
+        if paused_at is not None:
+            found.append(PauseFact(name, paused_at, None, why))
+        if last is not None and resumed_at > draft.command.at:
+            found.append(PauseFact(name, last, resumed_at))
+    return tuple(found)
+
+
+def whole(policy: Policy, known: Facts, message: Message, at: datetime) -> Facts:
+    """`known` with the registered sends that stand in its queue, from which the same decision can be made again `at` the same
+    moment; of a crowd, with what they leave set aside before `message`; without either where no cap was looked at."""
+    queue = known.queue
+    if not isinstance(queue, Line):
+        return known
     if message.reserved or any(t.name == message.tier and "caps" in t.skip for t in policy.tiers):
         return replace(known, queue=None)
-    return replace(known, planned=known.queue.registered()) if isinstance(known.queue, Line) else known
+    if len(queue) > CROWD:
+        return replace(known, queue=None, aside=queue.before(message, known, at).aside(message))
+    return replace(known, planned=queue.registered())
 
 
 def holdout(policy: Policy, draft: Draft, of_journey: bool) -> str | None:

@@ -10,12 +10,18 @@ one customer's would go along with the next one's request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
+import unicodedata
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 
 import httpx
+
+LOOK_UP = 1.0
+"""Seconds that a reader who follows a link waits at the most until its host is looked up."""
 
 KEEP = 30.0
 """Seconds that looked-up addresses are used again."""
@@ -26,8 +32,11 @@ ORIGINS = 64
 """Hosts that `Outward` keeps connections to; beyond that it forgets those it called longest ago."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
+_METADATA = frozenset(ipaddress.ip_address(one) for one in ("168.63.129.16", "192.0.0.192"))
 """Metadata services on addresses that look public; the others are link-local or private already."""
+
+_LOCAL = ipaddress.ip_network("fec0::/10")
+"""Site-local (RFC 3879): nobody's any more, and still routed inside by who has it."""
 
 
 class Forbidden(httpx.ConnectError):
@@ -59,8 +68,31 @@ def is_private(host: str) -> bool:
     return address is not None and not address.is_loopback and not _public(address)
 
 
+def inside(host: str) -> bool:
+    """Whether a link to `host` leads inside, as it is written: a private address in any of the ways in which browsers take one,
+    or a name that means something only inside."""
+    name = unicodedata.normalize("NFKC", host).strip("[]").lower().rstrip(".")
+    if name == "localhost" or name.endswith((".localhost", ".local", ".internal")):
+        return True
+    with contextlib.suppress(OSError, UnicodeError, ValueError):
+        name = socket.inet_ntoa(socket.inet_aton(name))  # 2130706433, 0x7f.1, 0177.0.0.1
+    return _address(name) is not None and not _leads_out(name)
+
+
+async def looked_up_inside(host: str) -> bool:
+    """Whether the name `host` leads to an address inside now. One that can't be looked up here leads nowhere."""
+    try:
+        async with asyncio.timeout(LOOK_UP):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (TimeoutError, OSError, UnicodeError):
+        return False
+    return any(not _leads_out(str(entry[4][0])) for entry in found)
+
+
 def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    # What is reserved holds IPv4 addresses in disguise: ::7f00:1 (RFC 4291), ::ffff:0:7f00:1 and 64:ff9b:1:: (RFC 8215).
+    odd = address.is_multicast or address.is_reserved or address in _LOCAL
+    return address.is_global and not odd and address not in _METADATA
 
 
 def _leads_out(address: str) -> bool:
@@ -69,15 +101,30 @@ def _leads_out(address: str) -> bool:
     return judged is not None and _public(judged) and not judged.is_loopback
 
 
+@cache
+def _tls(http2: bool) -> ssl.SSLContext:
+    """The trusted authorities. To read them takes longer than many requests; each connection writes into its context whether it
+    speaks HTTP/2."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class _Origin:
     """Connections to one host. `may` judges an address, `permit` names the setting that would allow what it refuses.
 
     Each connection is a transport of its own: httpx's pool looks at all its connections several times per request, which at 50
     of them costs more than the request itself. Hosts never share one: two names on one address have two certificates."""
 
-    def __init__(self, url: httpx.URL, connections: int, may: Callable[[str], bool], permit: str, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        url: httpx.URL,
+        connections: int,
+        may: Callable[[str], bool],
+        permit: str,
+        tls: ssl.SSLContext,
+        http2: bool = False,
+    ) -> None:
         self._host, self._port = url.host, url.port or url.scheme
-        self._may, self._permit, self._tls = may, permit, tls
+        self._may, self._permit, self._tls, self._http2 = may, permit, tls, http2
         self._known: tuple[float, list[str]] = (float("-inf"), [])
         self._free = asyncio.Semaphore(connections)
         self._idle: list[httpx.AsyncHTTPTransport] = []
@@ -106,7 +153,7 @@ class _Origin:
                 raise httpx.PoolTimeout("no connection to the host came free in time") from late
         else:
             await self._free.acquire()
-        inner = self._idle.pop() if self._idle else httpx.AsyncHTTPTransport(verify=self._tls, limits=ONE, trust_env=False)
+        inner = self._idle.pop() if self._idle else self._connection()
         self._lent.add(inner)
         try:
             response = await self._first_that_answers(inner, request, url)
@@ -117,6 +164,9 @@ class _Origin:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Lent(response.stream, lambda: self._give_back(inner))
         return response
+
+    def _connection(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self._tls, limits=ONE, trust_env=False, http1=not self._http2, http2=self._http2)
 
     def _give_back(self, inner: httpx.AsyncHTTPTransport) -> None:
         if inner in self._lent:
@@ -174,15 +224,15 @@ class _Origin:
 
 
 class Guarded(httpx.AsyncBaseTransport):
-    """Sends every request to `url`, whatever path the request names: the client, which logs, need not know the path.
+    """Sends every request to `url`, whatever path the request names: the client, which logs, need not know the path. A request's
+    extension "target" (bytes) stands in place of the path and query of `url`.
 
     An address in `url` itself is the settings' to judge. Unless `allow_private`, a name leads only to public addresses, and
-    "localhost" only to loopback. Raises httpx.ConnectError."""
+    "localhost" only to loopback. `http2`: speak nothing else. Raises httpx.ConnectError."""
 
-    def __init__(self, url: httpx.URL, connections: int, allow_private: bool) -> None:
+    def __init__(self, url: httpx.URL, connections: int, allow_private: bool, http2: bool = False) -> None:
         self._url, self._allow_private = url, allow_private
-        tls = httpx.create_ssl_context(trust_env=False)
-        self._origin = _Origin(url, connections, self._may, "`allow_private: true`", tls)
+        self._origin = _Origin(url, connections, self._may, "`allow_private: true`", _tls(http2), http2)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Over one of `connections`, once it is free."""
@@ -206,7 +256,7 @@ class Outward(httpx.AsyncBaseTransport):
 
     def __init__(self, connections: int, allow_private: bool, permit: str) -> None:
         self._connections, self._allow_private, self._permit = connections, allow_private, permit
-        self._tls = httpx.create_ssl_context(trust_env=False)
+        self._tls = _tls(http2=False)
         self._origins: dict[tuple[str, str, int | None], _Origin] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -11,13 +11,19 @@ import binascii
 import hashlib
 import hmac
 import json
-import os
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.store.database import Connection, fetch, run
+from engine.store import secrets
+from engine.store.database import Connection
 
 _NAME = "links"
+
+CLICK, OPEN = "click", "open"
+"""What the tokens of `clicked` and `opened` begin with."""
+
+_DIGITS = string.digits + string.ascii_letters
 
 
 class BadLink(ValueError):
@@ -40,8 +46,31 @@ class Links:
         `address`: it proves that who reads there agrees, so it counts only while that is the customer's address."""
         return f"{self.base}/c/{self.sign([customer, channel, topic, self._mark(max(self.keys), address)])}"
 
+    def clicked(self, message: str, customer: int, url: str) -> str:
+        """The link that notes a click on a link of a message, and leads on to `url`: nowhere else, because that is signed too."""
+        return f"{self.base}/r/{self.sign([CLICK, message, customer, url])}"
+
+    def opened(self, message: str, customer: int) -> str:
+        """The picture that notes that a message was opened."""
+        return f"{self.base}/o/{self.sign([OPEN, message, customer])}"
+
+    def short(self, code: str) -> str:
+        """The link of a code, which stands with its URL in the store."""
+        return f"{self.base}/l/{code}"
+
+    def code(self, message: str, url: str, length: int) -> str:
+        """The code for a link of a message, `length` characters of at most 43: always the same, and another for another link. Two
+        may begin alike; whoever stores them takes more of one then."""
+        key = max(self.keys)
+        mac = hmac.digest(self.keys[key], f"short/{message}/{url}".encode("utf-8", "replace"), hashlib.sha256)
+        return "".join(_DIGITS[int.from_bytes(mac) // 62**n % 62] for n in range(length))
+
+    def preferences(self, customer: int, channel: str, address: str) -> str:
+        """The link to the page on which a customer chooses what to get, in a message on `channel` to `address`."""
+        return f"{self.base}/p/{self.sign(['preferences', customer, channel, self._mark(max(self.keys), address)])}"
+
     def sent_to(self, mark: str, address: str) -> bool:
-        """Whether a link of `confirm` with this mark went to `address`."""
+        """Whether a link of `confirm` or `preferences` with this mark went to `address`."""
         return any(hmac.compare_digest(self._mark(key, address), mark) for key in self.keys)
 
     def sign(self, body: list[int | str | None]) -> str:
@@ -78,11 +107,4 @@ class Links:
 
 async def load_links(c: Connection, base: str) -> Links:
     """The project's signing keys, the first made now if there is none. `base`: the public URL."""
-    found = await fetch(c, "select id, value from secrets where name = :name order by id", name=_NAME)
-    if not found:
-        await run(c, "select pg_advisory_xact_lock(:n)", n=7_235_773)
-        found = await fetch(c, "select id, value from secrets where name = :name order by id", name=_NAME)
-    if not found:
-        await run(c, "insert into secrets (name, value) values (:name, :value)", name=_NAME, value=os.urandom(32))
-        found = await fetch(c, "select id, value from secrets where name = :name order by id", name=_NAME)
-    return Links({r.id: bytes(r.value) for r in found}, base.rstrip("/"))
+    return Links(await secrets.made(c, _NAME), base.rstrip("/"))

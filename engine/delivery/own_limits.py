@@ -28,8 +28,13 @@ async def cap_facts(
     if needs is None:
         return {}
     known = await People.load(c, deployment, list(people), needs, now)
-    abouts = {i: known.about(person) for i, person in people.items()}
-    return {i: tuple(_fact(deployment, cap, about) for cap in deployment.policy.caps) for i, about in abouts.items()}
+    return {i: caps_of(known, person) for i, person in people.items()}
+
+
+def caps_of(known: People, person: Any) -> tuple[CapFact, ...]:
+    """One fact per cap of policy for `person` (a row with `id` and `attributes`). `known` has the deployment's `cap_needs`."""
+    deployment, about = known.deployment, known.about(person)
+    return tuple(_fact(deployment, cap, about) for cap in deployment.policy.caps)
 
 
 def _fact(deployment: Deployment, cap: Cap, context: Context) -> CapFact:

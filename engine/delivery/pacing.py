@@ -92,6 +92,10 @@ class Pace:
         self._spare = 0
         self._spare_until = 0.0
 
+    def waiting(self) -> int:
+        """Tokens that somebody in this process waits for."""
+        return sum(one.most for lane in self._lanes.values() for one in lane.waiting if not one.tokens.done())
+
     async def take(self, most: int, *, urgent: bool, rank: int, patience: float) -> int:
         """Wait until some of `most` messages may go: how many may now, 0 after `patience` seconds. `rank`: of their tier, 0
         first. Raises what the database raised."""

@@ -1,54 +1,95 @@
 """What conditions may know of customers beyond their attributes: segments, stages and computed attributes, answered from the
 store.
 
-Computed on demand for the customers of one batch, from the events that the definitions name: one query, whatever the batch's
-size.
+For the customers of one batch: computed attributes as they are kept, in one query whatever the batch's size; what isn't kept is
+worked out from the events that its definition names.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
-from engine.authoring.expressions import Context, Expression, ExpressionError
+from engine.authoring.expressions import Context, ExpressionError
 from engine.authoring.model_segments import Condition, Did, Either, Every, Holds, InSegment, Not
-from engine.authoring.model_tracking import Computed
-from engine.core.clock import Duration, add
+from engine.core.clock import Duration
 from engine.core.clock import zone as zone_named
+from engine.delivery.computing import Definition, Emptied, counted, holds, reaches, read, since, worked_out
 from engine.delivery.deployment import Deployment, Needs
-from engine.store import events
+from engine.delivery.tallies import Tally, micros, unpack
+from engine.store import computed as computed_store
+from engine.store import customers, events
 from engine.store.database import Connection
 
-Happened = Sequence[tuple[datetime, Mapping[str, Any]]]
+NOTHING = Needs()
+"""Of a customer beyond plain attributes."""
+
+Occurred = tuple[datetime, Mapping[str, Any], int]
+"""An event: when, its properties, its number."""
+
+Kept = tuple[Tally | None, Any]
+"""What is kept for an attribute of a customer: a state to be read, or (None) the value."""
 
 
 @dataclass(slots=True)
 class People:
-    """The customers of one batch. `happened`: (customer, event name) → (when, properties), oldest first."""
+    """The customers of one batch. `happened`: (customer, event name) → the events, oldest first. `kept`: (customer, computed
+    attribute) → what is kept for it. `entry`: what conditions on them may know of the event that would enroll them. `objectors`:
+    those of them who object to profiling, for whom computed attributes have their defaults, and who are in no segment and no
+    stage."""
 
     deployment: Deployment
     needs: Needs
     now: datetime
-    happened: dict[tuple[int, str], list[tuple[datetime, Mapping[str, Any]]]] = field(default_factory=dict)
+    happened: dict[tuple[int, str], list[Occurred]] = field(default_factory=dict)
+    kept: dict[tuple[int, str], Kept] = field(default_factory=dict)
     attributes: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _cache: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    entry: Mapping[str, Any] | None = None
+    objectors: frozenset[int] = frozenset()
 
     @classmethod
-    async def load(cls, c: Connection, deployment: Deployment, ids: Sequence[int], needs: Needs, now: datetime) -> People:
-        """Read the events that segments and computed attributes of `needs` look at, for these customers."""
+    async def load(
+        cls, c: Connection, deployment: Deployment, ids: Sequence[int], needs: Needs, now: datetime, also: Iterable[str] = ()
+    ) -> People:
+        """Read what is kept for the computed attributes of `needs`, and the events that its segments and its other computed
+        attributes look at, with those called as in `also`, for these customers."""
         people = cls(deployment, needs, now)
-        names = deployment.event_names(needs)
-        if names and ids:
-            found: dict[tuple[int, str], list[tuple[datetime, Mapping[str, Any]]]] = defaultdict(list)
-            for r in await events.of_names(c, sorted(set(ids)), sorted(names)):
-                found[(r.customer_id, r.name)].append((r.occurred_at, r.properties))
-            people.happened = found
+        names = deployment.event_names(needs, kept=False).union(also)
+        wanted = sorted(set(ids))
+        if not wanted:
+            return people
+        if needs != NOTHING:
+            people.objectors = await customers.objectors(c, wanted)
+        await people._read_events(c, wanted, names)
+        definitions = [d for d in deployment.definitions.kept if d.name in needs.computed]
+        if definitions or not needs.computed.isdisjoint(deployment.definitions.predicted):
+            missing = await people._read_kept(c, wanted, definitions)
+            await people._read_events(c, sorted(missing), {e for those in missing.values() for e in those} - names)
         return people
+
+    async def _read_events(self, c: Connection, ids: Sequence[int], names: Set[str]) -> None:
+        if ids and names:
+            for r in await events.of_names(c, ids, sorted(names)):
+                self.happened.setdefault((r.customer_id, r.name), []).append(
+                    (r.occurred_at, Emptied(r.properties) if r.emptied else r.properties, r.id)
+                )
+
+    async def _read_kept(self, c: Connection, ids: Sequence[int], definitions: Sequence[Definition]) -> dict[int, frozenset[str]]:
+        """What is kept, and what was predicted; by customer the events from which the rest has to be worked out."""
+        by_name = {d.name: d for d in definitions}
+        predicted = {n: h for n, h in self.deployment.definitions.predicted.items() if n in self.needs.computed}
+        timed = [d.name for d in definitions if d.timed]
+        for r in await computed_store.of(c, ids, [*by_name, *predicted], timed):
+            d = by_name.get(r.name)
+            if r.definition != (d.hash if d is not None else predicted[r.name]):
+                continue
+            if d is None or r.state is None or reaches(d, r.state, self.now):
+                self.kept[(r.customer_id, r.name)] = (r.state, None if r.state is not None else unpack(r.value))
+        missing = {i: [d for d in definitions if (i, d.name) not in self.kept] for i in ids}
+        return {i: frozenset(e for d in those for e in d.computed.events) for i, those in missing.items() if those}
 
     def zone(self, customer: int, attributes: Mapping[str, Any]) -> str:
         """The customer's IANA zone, else (also where theirs is no zone at all) policy's."""
@@ -70,10 +111,16 @@ class People:
         values["id"] = customer
         self._cache[customer] = (attributes, values)
         zone = self.zone(customer, attributes)
-        for computed in self.deployment.tracking.computed:
-            if computed.name in self.needs.computed:
-                values[computed.name] = self._compute(computed, customer, zone)
-        if self.needs.stage:
+        objects = customer in self.objectors
+        for name, definition in self.deployment.definitions.all.items():
+            if name in self.needs.computed:
+                values[name] = definition.computed.default if objects else self._compute(definition, customer, zone)
+        for name in self.deployment.definitions.predicted:
+            if name in self.needs.computed:
+                values[name] = None if objects else self.kept.get((customer, name), (None, None))[1]
+        if self.needs.stage and objects:
+            values["stage"] = None
+        elif self.needs.stage:
             inside = self.segments(customer)
             stages = self.deployment.segments.stages
             values["stage"] = next(
@@ -85,10 +132,14 @@ class People:
         """Whether this customer is in a segment. Call `customer` for it first."""
 
         def inside(name: str) -> bool:
-            segment = self.deployment.segments.get(name)
+            segment = self.deployment.segments.get(name) if customer not in self.objectors else None
             return segment is not None and self._holds(segment.condition, customer, inside)
 
         return inside
+
+    def includes(self, condition: Condition, customer: int) -> bool:
+        """Whether `condition` holds for this customer. Call `customer` for it first."""
+        return self._holds(condition, customer, self.segments(customer))
 
     def quiet_flags(self, person: Any) -> tuple[bool, ...]:
         """For each of policy's quiet hours, whether its condition holds for this customer (a row with `id` and `attributes`).
@@ -141,84 +192,66 @@ class People:
             case Did():
                 return len(self._events(customer, condition.event, condition.within, condition.where)) >= condition.at_least
             case Holds(expression):
-                return _test(self.deployment.expression(expression), self._plain_context(customer))
+                return holds(self.deployment.expression(expression), self._plain_context(customer))
 
     def _plain_context(self, customer: int) -> Context:
         attributes = self.attributes.get(customer, {})
         cached = self._cache.get(customer)
         values = cached[1] if cached is not None else self.deployment.attribute_values(attributes)
-        return Context(customer=values, now=self.now, zone=self.zone(customer, attributes))
+        return Context(
+            customer=values,
+            now=self.now,
+            entry=self.entry,
+            segments=self.segments(customer),
+            zone=self.zone(customer, attributes),
+        )
 
-    def _events(self, customer: int, name: str, within: Duration | None, where: str | None) -> Happened:
+    def _events(self, customer: int, name: str, within: Duration | None, where: str | None) -> Sequence[Occurred]:
         """The customer's events of that name that count: young enough, and satisfying `where`."""
-        found: Happened = self.happened.get((customer, name), ())
-        zone = self.zone(customer, self.attributes.get(customer, {}))
-        if within is not None:
-            since = add(self.now, Duration(-within.months, -within.days, -within.seconds), zone_named(zone))
-            found = [e for e in found if e[0] > since]
+        found = self._young(customer, name, within)
         if where is not None:
             condition = self.deployment.expression(where)
             base = self._plain_context(customer)
-            found = [e for e in found if _test(condition, self._of_event(base, name, e))]
+            found = [e for e in found if holds(condition, self._of_event(base, name, e))]
         return found
 
-    def _of_event(self, base: Context, name: str, event: tuple[datetime, Mapping[str, Any]]) -> Context:
+    def _young(self, customer: int, name: str, within: Duration | None) -> Sequence[Occurred]:
+        found: Sequence[Occurred] = self.happened.get((customer, name), ())
+        if within is not None:
+            begin = since(within, self.now, self.zone(customer, self.attributes.get(customer, {})))
+            found = [e for e in found if micros(e[0]) > begin]
+        return found
+
+    def _of_event(self, base: Context, name: str, event: Occurred) -> Context:
         values = self.deployment.event_values(name, event[1], event[0])
-        return Context(customer=base.customer, now=base.now, event=values, zone=base.zone)
+        if isinstance(event[1], Emptied):
+            values = Emptied(values)
+        return Context(
+            customer=base.customer, now=base.now, entry=base.entry, event=values, segments=base.segments, zone=base.zone
+        )
 
-    def _compute(self, computed: Computed, customer: int, zone: str) -> object:
-        """The computed attribute's value from the events that count; its default where there are fewer than `at_least`."""
-        found = self._events(customer, computed.event, computed.within, computed.where)
-        if computed.kind == "count":
-            return len(found)
-        if len(found) < computed.at_least:
-            return computed.default
-        if computed.kind == "median_gap_days":
-            gaps = [(b[0] - a[0]).total_seconds() / 86400 for a, b in pairwise(found)]
-            return round(median(gaps)) if gaps else computed.default
-        values = self._values(computed, customer, found)
-        match computed.kind:
-            case "sum":
-                numbers = [v for v in values if isinstance(v, (int, float))]
-                return round(sum(numbers), 6)
-            case "latest":
-                return values[-1] if values else computed.default
-            case "last":
-                return values[-computed.last :]
-            case "most_frequent":
-                return _most_frequent(values) if values else computed.default
-
-    def _values(self, computed: Computed, customer: int, found: Happened) -> list[Any]:
-        if computed.value is None:
-            return []
-        expression = self.deployment.expression(computed.value)
+    def _compute(self, definition: Definition, customer: int, zone: str) -> object:
+        """The computed attribute's value: as it is kept, else from the events."""
+        value = self._of_events(definition, customer, zone)
+        if not definition.computed.points:
+            return value
         base = self._plain_context(customer)
-        values = [_value(expression, self._of_event(base, computed.event, e)) for e in found]
-        return [v for v in values if v is not None]
+        more = [p.add for p in definition.computed.points if p.condition and holds(self.deployment.expression(p.condition), base)]
+        return round(value + sum(more), 2)
 
-
-def _most_frequent(values: Sequence[Any]) -> Any:
-    """The value that comes most often; of several, the one that came last."""
-    counts = Counter(_countable(v) for v in values)
-    most = max(counts.values())
-    return next(v for v in reversed(values) if counts[_countable(v)] == most)
-
-
-def _countable(value: Any) -> Any:
-    return repr(value) if isinstance(value, (list, dict)) else value
-
-
-def _test(condition: Expression, context: Context) -> bool:
-    """Whether it holds; one whose result is too large to be meant doesn't."""
-    try:
-        return condition.test(context)
-    except ExpressionError:
-        return False
-
-
-def _value(expression: Expression, context: Context) -> object:
-    """Its value; missing where it is too large to be meant."""
-    try:
-        return expression.evaluate(context)
-    except ExpressionError:
-        return None
+    def _of_events(self, definition: Definition, customer: int, zone: str) -> Any:
+        """What its events come to."""
+        kept = self.kept.get((customer, definition.name))
+        if kept is not None:
+            return kept[1] if kept[0] is None else read(definition, kept[0], self.now, zone)
+        computed = definition.computed
+        base = self._plain_context(customer)
+        found = [
+            one
+            for name in computed.events
+            for one in counted(
+                computed,
+                [(e[2], self._of_event(base, name, e)) for e in self._young(customer, name, computed.within)],
+            )
+        ]
+        return worked_out(computed, found, self.now, zone)

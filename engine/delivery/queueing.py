@@ -18,7 +18,7 @@ from engine.core.upcoming import next_send
 from engine.core.wire import dump
 from engine.delivery.deployment import Deployment
 from engine.delivery.draft import expiry
-from engine.delivery.facts import know
+from engine.delivery.facts import Known, know
 from engine.delivery.own_limits import cap_facts
 from engine.delivery.people import People
 from engine.store import customers, enrollments, planned
@@ -70,15 +70,19 @@ async def nearer(c: Connection, deployment: Deployment, ids: Sequence[int], now:
     known = await know(c, deployment.policy, sorted(people), now - LOOK_BACK, now)
     known.caps = await cap_facts(c, deployment, people, now)
     asked = await People.load(c, deployment, sorted(people), deployment.hours_needs, now)
+    return [one for person in people.values() for one in come_nearer(deployment, known, asked, person, now)]
+
+
+def come_nearer(deployment: Deployment, known: Known, asked: People, person: Any, now: datetime) -> list[dict[str, Any]]:
+    """Of one customer (a row with `id`, `attributes` and how they stand) the messages whose time has come nearer. `asked`: what
+    quiet hours need to know of them."""
+    until = {e: r["until"] for e, r in known.registered.get(person.id, {}).items() if r["waiting"]}
+    facts = known.of_customer(person, deployment.own_zone(person.attributes), asked.quiet_flags(person), now)
     earlier: list[dict[str, Any]] = []
-    for customer, person in people.items():
-        until = {e: r["until"] for e, r in known.registered.get(customer, {}).items() if r["waiting"]}
-        zone, quiet = deployment.own_zone(person.attributes), asked.quiet_flags(person)
-        facts = known.of_customer(person, zone, quiet, now)
-        for enrollment, at in known.queue(facts, person, now).items():
-            told = until.get(enrollment)
-            if at is not None and told is not None and at <= told - EARLIER:
-                earlier.append({"enrollment_id": enrollment, "until": at})
+    for enrollment, at in known.queue(facts, person, now).items():
+        told = until.get(enrollment)
+        if at is not None and told is not None and at <= told - EARLIER:
+            earlier.append({"enrollment_id": enrollment, "until": at})
     return earlier
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from engine.authoring.dressing import dressed
+from engine.authoring.expression_syntax import ExpressionError
+from engine.authoring.locales import fallbacks
 from engine.authoring.pages import Body, Page, TemplateError
 from engine.authoring.statements import compile_body
-from engine.authoring.templates import Source, Template
+from engine.authoring.templates import MARKUP, PAGES, Source, Template
 from engine.core.wire import Json
 from engine.delivery.channel import Content
-from engine.delivery.plain_text import text_from_html
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +51,10 @@ class Renderer:
     def __init__(self, templates: Mapping[tuple[str, str], Template]) -> None:
         self._templates = templates
 
+    def template(self, channel: str, name: str) -> Template | None:
+        """One of them; None where there is none such."""
+        return self._templates.get((channel, name))
+
     def render(
         self,
         channel: str,
@@ -56,15 +62,17 @@ class Renderer:
         context: Mapping[str, object],
         *,
         zone: str = "UTC",
+        locale: str = "",
         segments: Callable[[str], bool] = _no_segments,
     ) -> Content:
-        """The content of message `name` on `channel`. `context`: the names that it sees; `zone`: in which times are written.
+        """The content of message `name` on `channel`. `context`: the names that it sees; `zone`: in which times are written;
+        `locale`: the customer's, in whose language it is where it has been written in that.
 
         Raises RenderError: no such template, a text or a loop beyond its bounds, JSON that isn't, an empty message."""
         template = self._templates.get((channel, name))
         if template is None:
             raise RenderError(f"{channel}/{name}", f"templates/{channel}/{name}", 0, "there is no such template")
-        return render(template, context, zone=zone, segments=segments)
+        return render(template, context, zone=zone, locale=locale, segments=segments)
 
 
 def render(
@@ -72,31 +80,42 @@ def render(
     context: Mapping[str, object],
     *,
     zone: str = "UTC",
+    locale: str = "",
     segments: Callable[[str], bool] = _no_segments,
 ) -> Content:
     """The content of one template; see `Renderer.render`."""
-    compiled = _compile(_ByHash(template))
-    names = dict(context)
+    version = template.version(locale)
+    spoken = fallbacks(locale)[0] if version.locale else ""
+    compiled = _compile(_ByHash(version))
+    names = {"locale": spoken, **context}
     now = names.get("now")
     moment = now if isinstance(now, datetime) else _EPOCH
 
-    def rendered(source: Source, body: Body) -> str:
+    def rendered(source: Source, body: Body, held: dict[str, int] | None = None) -> str:
         try:
-            return body.render(Page(dict(names), moment, zone, segments))
+            return body.render(Page(dict(names), moment, zone, segments, locale=spoken, held=held))
         except TemplateError as error:
-            raise _placed(template, source, error) from None
+            raise _placed(version, source, error) from None
 
     fields = {field: " ".join(rendered(source, body).split()) for field, source, body in compiled.fields}
-    parts = {part: rendered(source, body) for part, source, body in compiled.parts}
-    html, text = parts.get("html"), parts.get("txt")
-    if text is not None:
-        text = text.strip("\n")
-    elif html is not None:
-        text = text_from_html(html)
-    data = _json(template, parts["json"]) if "json" in parts else None
+    html, text, data = None, None, None
+    for part, source, body in compiled.parts:
+        if version.channel == PAGES:  # a browser shows it as it is written
+            html = rendered(source, body)
+        elif part in MARKUP:
+            held: dict[str, int] = {}
+            page = rendered(source, body, held)
+            try:
+                html, text = dressed(page, mjml=part == "mjml", preheader=fields.get("preheader", ""), held=held)
+            except ExpressionError as error:
+                raise RenderError(_named(version), source.file, source.line, error.message) from None
+        elif part == "txt":
+            text = rendered(source, body).replace("\xa0", " ").strip("\n")
+        else:
+            data = _json(version, rendered(source, body))
     if not text and not html and data is None and not any(fields.values()):
-        raise RenderError(_named(template), f"templates/{_named(template)}", 0, "the message is empty")
-    return Content(fields, text, html, data, template.hash)
+        raise RenderError(_named(version), f"templates/{_named(version)}", 0, "the message is empty")
+    return Content(fields, text, html, data, template.hash, version.locale)
 
 
 class _ByHash:
@@ -126,7 +145,7 @@ def _compile(key: _ByHash) -> _Compiled:
 
     return _Compiled(
         tuple((field, source, compiled(source, False)) for field, source in template.fields.items()),
-        tuple((part, source, compiled(source, part == "html")) for part, source in template.parts.items()),
+        tuple((part, source, compiled(source, part in MARKUP)) for part, source in sorted(template.parts.items())),
     )
 
 

@@ -9,23 +9,50 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.delivery.channel import Channel, ChannelError, Content, Outgoing, Receipt, Result, load_channel
+from engine.delivery.channel import (
+    Channel,
+    ChannelError,
+    Content,
+    Feedback,
+    Forged,
+    Notice,
+    NoWebhook,
+    Outgoing,
+    Receipt,
+    Result,
+    load_channel,
+)
 
 if TYPE_CHECKING:
     from pytest import LogCaptureFixture  # noqa: PT013 - a type only: pytest isn't there in production
 
-Behaviour = Literal["accepts", "refuses", "busy", "busy_for", "fails", "breaks_off", "hangs", "nonsense", "unreachable", "quotes"]
-"""What the provider does. refuses: this message, for ever · busy: not now · busy_for: not for 7 seconds · fails: its own error ·
-breaks_off: takes the whole message and hangs up · hangs: takes it and never answers · nonsense: takes it and answers outside its
-protocol · unreachable: takes no connection · quotes: refuses for ever, and its words hold every one of `secrets`."""
+Behaviour = Literal[
+    "accepts",
+    "garbles",
+    "refuses",
+    "busy",
+    "busy_for",
+    "fails",
+    "breaks_off",
+    "hangs",
+    "nonsense",
+    "unreachable",
+    "quotes",
+]
+"""What the provider does. garbles: takes the message, and what it says about it can't be read · refuses: this message, for ever ·
+busy: not now · busy_for: not for 7 seconds · fails: its own error · breaks_off: takes the whole message and hangs up · hangs:
+takes it and never answers · nonsense: takes it and answers outside its protocol · unreachable: takes no connection · quotes:
+refuses for ever, and its words hold every one of `secrets`."""
 
 ANSWERS: Mapping[Behaviour, Result] = {
     "accepts": Result.ACCEPTED,
+    "garbles": Result.ACCEPTED,
     "refuses": Result.REFUSED,
     "busy": Result.LATER,
     "busy_for": Result.LATER,
@@ -36,10 +63,20 @@ ANSWERS: Mapping[Behaviour, Result] = {
     "unreachable": Result.LATER,
     "quotes": Result.REFUSED,
 }
-"""How each must be read, by the rules for sending once."""
+"""How each must be read, by the rules for sending once. Where a provider says in its answer's body whether it took the message,
+"garbles" is unknown: `answers = {**ANSWERS, "garbles": Result.UNKNOWN}`."""
+
+Signer = Literal["provider", "nobody", "stranger"]
+"""Who signs a notice: the provider, as it does · nobody: no signature at all · stranger: another key than the provider's."""
+
+GARBAGE = (b"", b"{", b"[", b"null", b"7", b'"x"', b"[1]", b"[[]]", b'{"a": []}', b"\xff\x00", b"[" * 50_000)
+"""Bodies that no provider sends."""
 
 ODD = "Zoë  🦄 👩\u200d👩\u200d👧 שלום \u202eabc 𝕳 ﬃ \ud800 \x00 \x1b[31m \u2028 ﷽ O'Neil <b> \"q\" \\ %s {{x}} '; --"
 """A name that somebody has, or says to have."""
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+"""When the provider's notices are signed and received."""
 
 INJECTION = "Hi\r\nX-Injected: yes\r\n\r\nX-Injected: yes\nX-Injected: yes\rX-Injected: yes\u2028X-Injected: yes\x00"
 
@@ -59,16 +96,26 @@ class ChannelCases(ABC):
 
     `answers`: the behaviours that the provider is capable of, and how they must be read. `secrets`: credentials in the stage's
     settings, and whatever else must never show. `huge`: characters of a body that it must refuse; None where it has no limit.
-    `deadline`: seconds in which every send must be over; set the channel's own timeout well below it where the provider hangs."""
+    `deadline`: seconds in which every send must be over; set the channel's own timeout well below it where the provider hangs.
+
+    Where the provider has a webhook: `told` are literal bodies with what each must be understood as (`raw` left out), one at
+    least for every kind in the channel's `capabilities.receipts`; `notice` signs them. `max_age`: seconds after which a signed
+    notice is no longer taken; None where its signature holds no time."""
 
     answers: ClassVar[Mapping[Behaviour, Result]] = ANSWERS
     secrets: ClassVar[tuple[str, ...]] = ()
     huge: ClassVar[int | None] = 11_000_000
     deadline: ClassVar[float] = 60.0
+    told: ClassVar[Sequence[tuple[bytes, Sequence[Feedback]]]] = ()
+    max_age: ClassVar[float | None] = 300.0
 
     @abstractmethod
     def stage(self, behaviour: Behaviour) -> AbstractAsyncContextManager[Stage]:
         """A fresh channel before a fresh provider that does `behaviour`; both are closed at the end."""
+
+    def notice(self, body: bytes, at: datetime, signer: Signer) -> Notice:
+        """The provider's call that says `body`, made and received at `at`, signed by `signer`."""
+        raise NotImplementedError("this provider tells nothing afterwards")
 
     def message(self, **changes: object) -> Outgoing:
         """A message that an accepting provider accepts; `changes` are fields of Outgoing."""
@@ -103,13 +150,16 @@ class ChannelCases(ABC):
                 assert (receipt.retry_after is None) or expected is Result.LATER, f"{behaviour}: {receipt}"
 
     async def test_words(self) -> None:
-        """Everything but an acceptance comes with words for people, on one line of at most 500 characters."""
+        """Everything but an acceptance comes with words for people, on one line of at most 500 characters; so it does for each
+        message of a batch."""
         for behaviour, expected in self.answers.items():
-            async with self.stage(behaviour) as stage:
-                words = (await self._send(stage, self.message())).words
-                assert expected is Result.ACCEPTED or words, behaviour
-                assert words.isprintable(), (behaviour, words)
-                assert len(words) <= 500, behaviour
+            async with self.stage(behaviour) as stage, asyncio.timeout(self.deadline):
+                for receipt in await stage.channel.send_many([self.message(), self.message(key="e2/how_to_use/0/0")]):
+                    assert isinstance(receipt, Receipt), (behaviour, receipt)
+                    assert expected == receipt.result, f"{behaviour}: {receipt}"
+                    assert expected is Result.ACCEPTED or receipt.words, behaviour
+                    assert receipt.words.isprintable(), (behaviour, receipt.words)
+                    assert len(receipt.words) <= 500, behaviour
 
     async def test_retry_after(self) -> None:
         """The time that a busy provider names reaches the engine in seconds."""
@@ -173,15 +223,22 @@ class ChannelCases(ABC):
                     assert secret not in caplog.text, behaviour
 
     async def test_batch(self) -> None:
-        """A batch gives one answer per message, in order; an address that can't be used fails no other."""
+        """A batch of any size gives one answer per message, in order; an address that can't be used, and a body that is too
+        large, fail no other."""
         async with self.stage("accepts") as stage:
-            messages = [self.message(key=f"e{n}/s/0/0") for n in range(30)]
+            count = max(30, stage.channel.capabilities.batch + 1)
+            messages = [self.message(key=f"e{n}/s/0/0") for n in range(count)]
             messages[7] = replace(messages[7], to="\r\n")
+            spoilt = {7}
+            if self.huge is not None:
+                messages[11] = replace(messages[11], content=Content({}, text="x" * self.huge))
+                spoilt.add(11)
             async with asyncio.timeout(self.deadline):
                 answers = await stage.channel.send_many(messages)
             assert len(messages) == len(answers)
-            accepted = [n for n, a in enumerate(answers) if isinstance(a, Receipt) and a.result is Result.ACCEPTED]
-            assert set(range(30)) - {7} <= set(accepted), answers
+            accepted = {n for n, a in enumerate(answers) if isinstance(a, Receipt) and a.result is Result.ACCEPTED}
+            assert set(range(count)) - spoilt <= accepted, answers
+            assert self.huge is None or 11 not in accepted
 
     async def test_empty_batch(self) -> None:
         """An empty batch is answered by an empty list."""
@@ -205,3 +262,50 @@ class ChannelCases(ABC):
                 said = f"{error} {error!r} {error.__cause__!r}"
             assert "no_such_setting" in said
             assert "s3cret-value" not in said
+
+    async def test_notices(self, caplog: LogCaptureFixture) -> None:
+        """Each of the provider's notices is understood, and keeps its payload; every kind that the channel says it reports is
+        among them. A channel that reports nothing has no webhook."""
+        caplog.set_level(0)
+        async with self.stage("accepts") as stage:
+            channel, kinds = stage.channel, set[str]()
+            for body, expected in self.told:
+                found = await channel.parse_webhook(self.notice(body, NOW, "provider"))
+                assert list(expected) == [replace(feedback, raw=None) for feedback in found], body
+                assert all(feedback.raw is not None for feedback in found), body
+                kinds |= {feedback.kind for feedback in found}
+            assert channel.capabilities.receipts == kinds
+            if not kinds:
+                with suppress(NoWebhook):
+                    heard = await channel.parse_webhook(Notice("POST", "https://m.skin.example/", {}, b"{}", NOW))
+                    raise AssertionError(f"it has no webhook, and heard {heard}")
+            assert not [secret for secret in self.secrets if secret in caplog.text]
+
+    async def test_forged_notices(self) -> None:
+        """A notice without a signature, signed by somebody else, or signed too long ago is refused, in words without a secret."""
+        async with self.stage("accepts") as stage:
+            for body, _ in self.told[:1]:
+                late = [] if self.max_age is None else [timedelta(seconds=self.max_age + 60)]
+                forged = [self.notice(body, NOW, "nobody"), self.notice(body, NOW, "stranger")]
+                repeated = [replace(self.notice(body, NOW, "provider"), received=NOW + after) for after in late]
+                for notice in (*forged, *repeated):
+                    words = await self._refusal(stage, notice)
+                    assert words, f"taken for the provider's: {notice}"
+                    assert not [secret for secret in self.secrets if secret in words]
+
+    async def _refusal(self, stage: Stage, notice: Notice) -> str:
+        try:
+            await stage.channel.parse_webhook(notice)
+        except Forged as refused:
+            return str(refused)
+        return ""
+
+    async def test_garbage_notices(self) -> None:
+        """What no provider would say, rightly signed, is a ValueError, or it means nothing; it is never another error."""
+        async with self.stage("accepts") as stage:
+            for body in GARBAGE if self.told else ():
+                try:
+                    heard = await stage.channel.parse_webhook(self.notice(body, NOW, "provider"))
+                except ValueError:
+                    continue
+                assert heard == [], body

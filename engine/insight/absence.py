@@ -12,9 +12,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.authoring.expressions import Context, ExpressionError
+from engine.authoring.world import MOVES
 from engine.core.clock import add, format_duration
+from engine.core.occasions import Anniversary, Schedule, told_date, told_schedule
 from engine.core.plan import Entry, Plan
 from engine.core.telling import tell_moment
+from engine.core.wire import load
 from engine.delivery.deployment import Deployment
 from engine.delivery.people import People
 from engine.insight.story import Absence
@@ -67,7 +70,19 @@ def _later(journey: str, at: datetime, zone: ZoneInfo) -> Absence:
 
 
 def _name(entry: Entry) -> str | None:
-    return entry.event if entry.kind == "event" else "$enroll" if entry.kind == "api" else None
+    """What the event is called with which this entry enrolls."""
+    return _CALLED.get(entry.kind, entry.event)
+
+
+def _fits(entry: Entry, event: Any) -> bool:
+    """Whether an event is one with which this entry enrolls, whatever else it asks for."""
+    if _name(entry) != event.name:
+        return False
+    return entry.kind != "segment" or event.properties.get("segment") == entry.options["segment"]
+
+
+_SAID = {"$enroll": "The API's call", "$schedule": "The schedule's time", "$date": "The day"}
+_CALLED = {"api": "$enroll", "schedule": "$schedule", "date": "$date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +107,22 @@ class _Asked:
         names = {n for e in self.plan.entries if (n := _name(e)) is not None}
         used = {r.entry_event for r in self.mine}
         since = max((r.entered_at for r in self.mine), default=None)
-        events = [e for e in self.came if e.name in names]
+        events = [e for e in self.came if any(_fits(entry, e) for entry in self.plan.entries)]
         fresh = [e for e in events if e.id not in used and (since is None or e.occurred_at > since)]
         if fresh:
             return self._of_event(fresh[0])
         return None if self.mine else self._nothing_came(sorted(names - {"$enroll"}))
+
+    def _by_calendar(self, name: str) -> str:
+        """What a journey begins with, in words."""
+        entry = next(e for e in self.plan.entries if _name(e) == name)
+        if entry.kind == "schedule":
+            return f"a schedule ({told_schedule(load(Schedule, entry.options['schedule']))})"
+        if entry.kind == "date":
+            return f"a date ({told_date(load(Anniversary, entry.options['date']))})"
+        if entry.kind == "segment":
+            return f"{'entering' if entry.event == MOVES['enters'] else 'leaving'} the segment {entry.options['segment']}"
+        return f"{name} for those whom it concerns" if entry.kind == "broadcast" else name
 
     def _no(self, reason: str, detail: str, at: datetime | None = None) -> Absence:
         return Absence(self.plan.journey, reason, detail, at)
@@ -106,7 +132,10 @@ class _Asked:
             return self._no("not_live", f"The journey is {self.plan.status}: it takes nobody in.")
         if not names:
             return self._no("api", "It is entered through the API only, and nobody asked for this customer.")
-        which = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+        told = [self._by_calendar(name) for name in names]
+        which = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
+        if any(e.kind in ("schedule", "date", "broadcast") for e in self.plan.entries):
+            return self._no("no_event", f"It begins with {which}, and that hasn't come for this customer.")
         return self._no("no_event", f"It begins with {which}, and no such event has come for this customer.")
 
     def _of_event(self, event: Any) -> Absence:
@@ -114,10 +143,10 @@ class _Asked:
         if (said := self.refused.get((event.id, self.plan.journey))) is not None:
             reason, detail = "limit", said.detail
         else:
-            answers = [self._of_entry(e, event) for e in self.plan.entries if _name(e) == event.name]
+            answers = [self._of_entry(e, event) for e in self.plan.entries if _fits(e, event)]
             order = ("active", "again", "before_deploy", "unknown", "not_live", "no_key", "condition", "where")
             reason, detail = min(answers, key=lambda a: order.index(a[0]))
-        name = "The API's call" if event.name == "$enroll" else event.name
+        name = _SAID.get(event.name, event.name)
         return self._no(reason, f"{name} came on {tell_moment(event.occurred_at, self.zone)}, but {detail}", event.occurred_at)
 
     def _of_entry(self, entry: Entry, event: Any) -> tuple[str, str]:
@@ -139,6 +168,8 @@ class _Asked:
         plan = self.plan
         if plan.status != "live":
             return f"the journey is {plan.status}: it takes nobody in."
+        if plan.journey in self.deployment.drained:
+            return "the journey was deployed with `--strategy drain`: it takes nobody in until the next deploy."
         if plan.starts is not None and at < datetime.fromisoformat(plan.starts):
             return f"the journey starts on {tell_moment(datetime.fromisoformat(plan.starts), self.zone)}."
         return "the journey had ended."

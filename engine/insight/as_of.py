@@ -56,7 +56,10 @@ def _stood(stood: Passage, later: list[Moment], zone: ZoneInfo) -> str:
 def _moment_at(moment: Moment, ended_at: datetime | None, at: datetime) -> Moment | None:
     if moment.at > at:
         return None
-    return moment if moment.message is None else replace(moment, message=_message_at(moment.message, ended_at, at))
+    if moment.message is None:
+        return moment
+    known = replace(moment.message, became=tuple(b for b in moment.message.became if b.at <= at))
+    return replace(moment, message=_message_at(known, ended_at, at))
 
 
 def _message_at(message: Message, ended_at: datetime | None, at: datetime) -> Message:

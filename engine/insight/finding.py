@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 
 from engine.authoring.model_tracking import BUILTIN
+from engine.delivery.addresses import ways_to_write
 from engine.delivery.deployments import Deployments
+from engine.delivery.naming import region_of
 from engine.settings import problems
+from engine.store import deployments as deployment_store
 from engine.store import history
 from engine.store.database import Connection
 
@@ -22,10 +25,41 @@ class UnknownCustomer(LookupError):
 
 async def find_customer(c: Connection, text: str) -> int:
     """The customer whose user id, other identifier, e-mail address or phone number is `text`. Raises UnknownCustomer."""
-    found = await history.by_identifier(c, text)
+    found = await history.by_identifier(c, text, ways_to_write(text, await region_of(c, Deployments())))
     if found is None:
         raise UnknownCustomer(text, nearest(text, await history.alike(c, text)))
     return found
+
+
+class SeveralCustomers(LookupError):
+    """More than one customer may be meant. `hint`: what to say instead."""
+
+    hint = "name them by their user id"
+
+
+async def find_only_customer(c: Connection, text: str) -> int:
+    """The one customer who can be meant by `text`, for what can't be undone. Raises UnknownCustomer or SeveralCustomers."""
+    found = await find_customer(c, text)
+    others = await history.also_known(c, text, ways_to_write(text, await region_of(c, Deployments())), found)
+    if others:
+        who = ", ".join(str(i) for i in sorted([found, *others]))
+        raise SeveralCustomers(f"{text!r} may mean several customers: {who}")
+    return found
+
+
+class UnknownJourney(LookupError):
+    """No journey of that name was ever deployed. `hint`: the nearest that was, or ""."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self.hint = hint
+        super().__init__(f"no journey called {name!r} was ever deployed")
+
+
+async def check_journey(c: Connection, name: str) -> None:
+    """Raises UnknownJourney where nothing of that name was ever deployed."""
+    known = await deployment_store.journeys(c)
+    if name not in known:
+        raise UnknownJourney(name, problems.nearest(name, known))
 
 
 def nearest(text: str, known: list[str]) -> list[str]:

@@ -59,9 +59,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Became:
+    """What was told of a message after it was handed over. `event`: its name · `words`: the provider's own, or the reply · `url`:
+    the link that was clicked · `machine`: a scanner or a privacy proxy did it."""
+
+    at: datetime
+    event: str
+    words: str = ""
+    url: str = ""
+    machine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message: what the ledger says of it, and every decision that led there. `words`: the provider's own. `tries`: how often
-    it was handed over. `tags`: those it counts under."""
+    it was handed over. `tags`: those it counts under. `became`: what was told of it afterwards, in order."""
 
     key: str
     step: str
@@ -81,11 +93,13 @@ class Message:
     words: str
     decisions: tuple[Decision, ...]
     tags: tuple[str, ...] = ()
+    became: tuple[Became, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. kind: entered, event, exit, stop, again, replan, retry, message, task, goal, parked, ended."""
+    """One thing that happened. kind: entered, message, task, goal, paused, resumed, parked, ended, or that of an input
+    (`core.enrollment`)."""
 
     at: datetime
     kind: str
@@ -137,10 +151,46 @@ class OpenHold:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """Another customer who became part of this one. `cause`: identify, alias, email, phone or command · `names`: the identifiers
+    that came with it, (kind, value), as long as it can be undone · `undone_at`: they are two again since then."""
+
+    id: int
+    at: datetime
+    cause: str
+    gone: int
+    names: tuple[tuple[str, str], ...]
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A segment that the customer is in. `cause`: event (`event` is its name), time, or definition (it was deployed later)."""
+
+    segment: str
+    since: datetime
+    cause: str
+    event: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageMove:
+    """A stage of the customer, and why they came to it (see `Membership`). `until` None: they are in it."""
+
+    stage: str
+    previous: str | None
+    since: datetime
+    until: datetime | None
+    cause: str
+    event: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """Everything about one customer (or the part of one journey). `identifiers`: (kind, value) · `zone`: IANA, the customer's or
     policy's; `own_zone`: whether it is the customer's · `at`: the moment that it tells of, logical time; `past`: whether that is
-    one that was asked for, and not the present. `erased` and `restricted` are the present's."""
+    one that was asked for, and not the present. `erased`, `restricted`, `objected` and `merges` (oldest first) are the present's.
+    `segments`: only of the present. `stages`, the newest first."""
 
     customer: int
     identifiers: tuple[tuple[str, str], ...]
@@ -153,15 +203,20 @@ class Why:
     passages: tuple[Passage, ...]
     absences: tuple[Absence, ...]
     past: bool = False
+    merges: tuple[Merge, ...] = ()
+    segments: tuple[Membership, ...] = ()
+    stages: tuple[StageMove, ...] = ()
+    objected: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """For machines: the same fields, moments as ISO text."""
-        return {k: _plain(v) for k, v in asdict(self).items()}
+        return {k: plain(v) for k, v in asdict(self).items()}
 
 
-def _plain(value: Any) -> Json:
+def plain(value: Any) -> Json:
+    """A value of the story as JSON has it."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.isoformat() if isinstance(value, datetime) else value

@@ -22,19 +22,44 @@ from engine.core.recording import recall
 from engine.core.telling import tell_moment
 from engine.delivery.deployment import Deployment, NothingDeployed
 from engine.delivery.deployments import Deployments
+from engine.delivery.facts import CROWD
 from engine.insight.absence import absences
 from engine.insight.as_of import UNDER_WAY, passage_at, stands_at
 from engine.insight.asked import settle_moment
 from engine.insight.finding import UnknownCustomer
-from engine.insight.story import Change, Decision, Gate, Message, Moment, OpenHold, Passage, Rule, Why
-from engine.store import history
+from engine.insight.pausing import paused, pauses_of
+from engine.insight.story import (
+    Became,
+    Change,
+    Decision,
+    Gate,
+    Membership,
+    Merge,
+    Message,
+    Moment,
+    OpenHold,
+    Passage,
+    Rule,
+    StageMove,
+    Why,
+)
+from engine.store import history, identities, memberships, merges
 from engine.store.database import Connection, now
 
 FIRST = ("entered",)
 LAST = ("parked", "ended")
-CROWD = 100
-"""Other messages of the customer that wait, beyond which nobody works out what a change would have done to all of them."""
-INNER = {"$enroll": "the API", "$identify": "a new attribute", "$set": "a changed attribute"}
+INNER = {
+    "$enroll": "the API",
+    "$identify": "a new attribute",
+    "$set": "a changed attribute",
+    "$schedule": "a schedule",
+    "$date": "a date",
+    "$segment": "being in a segment at the deploy",
+    "$time": "the passing of time",
+    "$alias": "another name",
+    "$merged": "a merge",
+    "$unmerged": "the end of a merge",
+}
 """What events are called that have no name of their own."""
 
 
@@ -45,10 +70,12 @@ async def why(
     deployments: Deployments | None = None,
     at: datetime | None = None,
 ) -> Why:
-    """What happened to `customer` in `journey` (None: in all), with every decision and every gate. Raises UnknownCustomer.
+    """What happened to `customer` in `journey` (None: in all), with every decision and every gate; of one who was merged, what
+    happened to whom they are now. Raises UnknownCustomer.
 
     `deployments`: the process's own, so that plans are read once. `at`: tell what stood at that moment, by the customer's clock
     where it is naive; None: now. Raises BadMoment where it hasn't come."""
+    customer = await identities.survivor(c, customer)
     person = await history.person(c, customer)
     if person is None:
         raise UnknownCustomer(str(customer), [])
@@ -61,7 +88,7 @@ async def why(
     past = None if at is None else settle_moment(at, zone, await now(c))
     rows = await history.passages(c, customer, journey)
     plans = {r.plan: await deployments.plan(c, r.plan) for r in rows}
-    passages = await _passages(c, rows, plans, zone, deployments, past)
+    passages = await _passages(c, customer, rows, plans, zone, deployments, past)
     if past is not None:
         passages = tuple(passage_at(p, past, zone) for p in passages if p.entered_at <= past)
     moment = past or await now(c)
@@ -74,10 +101,23 @@ async def why(
         at=moment,
         erased=person.erased_at is not None,
         restricted=person.restricted,
+        objected=person.objected,
         holds=tuple(OpenHold(r.name, r.key, tuple(r.pause), r.opened_at, r.until) for r in open_holds),
         passages=passages,
         absences=tuple(await absences(c, deployment, person, rows, journey, moment, zone)),
         past=past is not None,
+        merges=tuple(
+            Merge(r.id, r.at, r.cause, r.gone, tuple((k, v) for k, v in r.names), r.undone_at)
+            for r in await merges.of_customer(c, customer)
+        ),
+        segments=()
+        if past is not None
+        else tuple(Membership(r.segment, r.since, r.cause, r.event) for r in await memberships.of_customer(c, customer)),
+        stages=tuple(
+            StageMove(r.stage, r.previous, r.since, r.until, r.cause, r.event)
+            for r in await memberships.history(c, customer)
+            if r.since <= moment
+        ),
     )
 
 
@@ -94,6 +134,7 @@ def _zone(deployment: Deployment | None, attributes: Mapping[str, Any]) -> tuple
 
 async def _passages(
     c: Connection,
+    customer: int,
     rows: Sequence[Any],
     plans: Mapping[str, Plan],
     zone: ZoneInfo,
@@ -104,7 +145,8 @@ async def _passages(
     moments: dict[int, list[Moment]] = defaultdict(list)
     plan_of = {r.id: plans[r.plan] for r in rows}
     for i in await history.inputs(c, ids):
-        moments[i.enrollment_id].append(_input(i, plan_of[i.enrollment_id]))
+        if i.kind != "replan" or i.matched:  # one of nothing only brought it to another cohort
+            moments[i.enrollment_id].append(_input(i, plan_of[i.enrollment_id]))
     messages = await history.messages(c, ids)
     decided: dict[str, list[Decision]] = defaultdict(list)
     decisions = await history.decisions(c, [m.key for m in messages])
@@ -113,14 +155,17 @@ async def _passages(
     changes = await asyncio.to_thread(_changes, list(in_force.values()), policies)
     for d in decisions:
         decided[d.key].append(_decision(d, changes.get(d.id)))
+    became: dict[str, list[Became]] = defaultdict(list)
+    for b in await history.became(c, customer, [m.key for m in messages]) if messages else ():
+        became[b.key].append(Became(b.at, b.event, b.words, b.url, b.machine))
     for m in messages:
-        told = _message(m, tuple(decided[m.key]))
+        told = _message(m, tuple(decided[m.key]), tuple(became[m.key]))
         first = told.decisions[0].at if told.decisions else m.decided_at
         moments[m.enrollment_id].append(Moment(first, "message", f"{m.channel} {m.template}", told))
     for t in await history.tasks(c, ids):
         moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone, past)))
     for r in rows:
-        moments[r.id] += _own_moments(r)
+        moments[r.id] += [*_own_moments(r), *pauses_of(r)]
     return tuple(_passage(r, moments[r.id], zone) for r in rows)
 
 
@@ -139,7 +184,7 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         ended_at=r.ended_at,
         step=r.step,
         wake_at=r.wake_at,
-        now=_stands(r, [m.message for m in moments if m.message is not None], zone),
+        now=_stands(r, [m.message for m in moments if m.message is not None], zone) + paused(r, zone),
         moments=tuple(moments),
     )
 
@@ -183,6 +228,8 @@ def _input(i: Any, plan: Plan) -> Moment:
         text, kind = f"Entered by {_event(i)}.", "entered"
     elif i.kind == "exit":
         by = {"goal": f"Left: {what} reached the goal.", "restarted": f"Left: {what} began it anew."}
+        by["erased"] = "Left: the customer was erased."
+        by["merged"] = "Left: two customers became one, who was in this journey earlier already."
         if i.reason.startswith(DISPLACED):
             by[i.reason] = f"Left: {i.reason.removeprefix(DISPLACED)} began, which stands above it in a limit."
         text, kind = by.get(i.reason, f"Left: {_event(i)} came."), "exit"
@@ -194,8 +241,10 @@ def _input(i: Any, plan: Plan) -> Moment:
             "again": "Something that stood in the way is gone: what waits is decided again.",
             "replan": f"An attribute changed: {steps or 'a wait'} is worked out again.",
             "retry": "Retried by an operator.",
+            "move": "Asked to go on with another plan, or at another step.",
+            "skip": f"An operator skipped {i.reason}.",
         }.get(i.kind, i.kind)
-    if i.note:
+    if i.note and i.kind != "move":
         text += f" ({i.note})"
     return Moment(i.at, kind, text)
 
@@ -218,7 +267,7 @@ def _task(t: Any, zone: ZoneInfo, past: datetime | None) -> str:
     return f"Task for {t.queue}{whose}: {t.title} — {status}{due}."
 
 
-def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
+def _message(m: Any, decisions: tuple[Decision, ...], became: tuple[Became, ...]) -> Message:
     return Message(
         key=m.key,
         step=m.step,
@@ -238,6 +287,7 @@ def _message(m: Any, decisions: tuple[Decision, ...]) -> Message:
         words=m.words,
         decisions=decisions,
         tags=tuple(m.tags),
+        became=became,
     )
 
 
@@ -262,7 +312,7 @@ def _change(d: Any, policy: Policy | None) -> Change | None:
         facts, message = recall(json.loads(d.facts))
     except ValueError:  # a newer version recorded it
         return None
-    if len(facts.planned) > CROWD:
+    if facts.aside or len(facts.planned) > CROWD:
         return None
     found = in_the_way(policy, facts, message, d.at)
     return None if found is None else Change(_rules(found.alone), _rules(found.together), _enough(found.alone, found.together))

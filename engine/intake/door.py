@@ -9,28 +9,50 @@ Nobody else writes inputs but the ends and releases in `store.enrollments`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-
-from engine.authoring.expressions import Context
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Plan
 from engine.core.wire import Json
+from engine.delivery import interpretation
 from engine.delivery.deployment import Deployment
 from engine.delivery.deployments import Deployments
 from engine.delivery.people import People
 from engine.delivery.queueing import requeue
-from engine.intake import entering
-from engine.intake.agreeing import until_confirmed
+from engine.intake import commanded, entering, kept, merging, resting
+from engine.intake.agreeing import Taken, until_confirmed
+from engine.intake.dating import replan
+from engine.intake.forgetting import NOT_KEPT, bare
 from engine.intake.happening import GOAL_REACHED, Happening
+from engine.intake.interpreting import Touches, interpret
+from engine.intake.joining import Join
+from engine.intake.keeping import follow
+from engine.intake.merging import Merged
+from engine.intake.outdated import without_outdated
 from engine.intake.person import Hold, Inside, Person
-from engine.store import customers, enrollments, events, planned, refusals, tasks
-from engine.store import relay as relay_store
-from engine.store.database import Connection, Database, collided, now, run, transaction
+from engine.intake.resolving import resolve
+from engine.intake.unknown import Unknown
+from engine.observe import metrics, tracing
+from engine.store import (
+    audit,
+    broadcasts,
+    customers,
+    enrollments,
+    events,
+    identities,
+    memberships,
+    planned,
+    quarantine,
+    refusals,
+    tasks,
+)
+from engine.store import deployments as store
+from engine.store import entries as entry_store
+from engine.store.database import Connection, Database, now
 
 BATCH = 500
 """Incomings per transaction at the most; longer batches take several, in order."""
@@ -38,8 +60,10 @@ BATCH = 500
 COUNTED = {"day": timedelta(days=2), "week": timedelta(days=9), "month": timedelta(days=33)}
 """How far back from an event the calendar period may begin whose entries a limit counts, in any zone."""
 
-COLLISIONS = 5
-"""How often a transaction is tried that collides with another."""
+PROPERTIES = ("track", "enroll", "alias", "merge")
+"""Kinds of which the event's body is what `properties` say; of the others it is `traits`."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -48,54 +72,125 @@ class Intake:
 
     database: Database
     deployments: Deployments
+    unknown: Unknown = field(default_factory=Unknown)
 
     async def accept(self, batch: list[Incoming]) -> list[Accepted]:
         """Take `batch` in. One answer per item, in order; a `message_id` that its source has used before changes nothing."""
         answers: list[Accepted] = []
         for i in range(0, len(batch), BATCH):
-            answers += await self._accept_part(batch[i : i + BATCH])
+            part = batch[i : i + BATCH]
+            traces = {one.trace for one in part if one.trace is not None}
+            with metrics.INTAKE.time(), tracing.span("intake.accept", traces=traces, events=len(part)):
+                answers += await self.collision_free(partial(self._accept, batch=part))
         return answers
 
-    async def _accept_part(self, part: Sequence[Incoming]) -> list[Accepted]:
-        """One transaction; run again where PostgreSQL gave it up in favour of another."""
-        for attempt in range(1, COLLISIONS + 1):
-            try:
-                async with transaction(self.database) as c:
-                    return await self._accept(c, part)
-            except DBAPIError as error:
-                if attempt == COLLISIONS or not collided(error):
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+    async def accept_with(
+        self, batch: Sequence[Incoming], also: Callable[[Connection, Sequence[Accepted]], Awaitable[None]]
+    ) -> list[Accepted]:
+        """The same for at most `BATCH`, and `also`, which is given the answers, in the same transaction."""
+
+        async def do(c: Connection) -> list[Accepted]:
+            answers = await self._accept(c, batch)
+            await also(c, answers)
+            return answers
+
+        return await self.collision_free(do)
+
+    async def accept_within(self, c: Connection, batch: Sequence[Incoming]) -> list[Accepted]:
+        """The same within the caller's transaction, at most `BATCH`: taken in when that commits, together with what else it
+        does."""
+        return await self._accept(c, batch)
+
+    async def merge(self, kept: int, gone: int, actor: str, *, dry_run: bool = False) -> Merged:
+        """Make customer `gone` part of `kept`, whatever policy says. `dry_run`: only say what it would do. Raises CantMerge."""
+
+        async def do(c: Connection) -> Merged:
+            stays, goes = await commanded.lock_two(c, kept, gone)
+            (made,) = await merging.merge(c, self.deployments, [Join(goes, stays, "command")], actor, await now(c))
+            return await self._acted(c, made, "merge", actor)
+
+        return await self.collision_free(do, dry_run=dry_run)
+
+    async def unmerge(self, number: int, actor: str, *, dry_run: bool = False) -> Merged:
+        """Take the merge `number` back. `dry_run`: only say what it would do. Raises CantMerge."""
+
+        async def do(c: Connection) -> Merged:
+            found = await commanded.lock_merge(c, number)
+            return await self._acted(c, await merging.undo(c, found, actor, await now(c)), "unmerge", actor)
+
+        return await self.collision_free(do, dry_run=dry_run)
+
+    async def _acted(self, c: Connection, done: Merged, act: str, actor: str) -> Merged:
+        await self._accept(c, done.events)
+        subjects = [f"customer/{i}" for i in (done.kept, done.gone)]
+        await audit.note(c, actor, act, subjects, {"merge": done.id})
+        return done
+
+    async def collision_free(self, do: Callable[[Connection], Awaitable[T]], *, dry_run: bool = False) -> T:
+        """`do` in one transaction that follows one deployment (see `store.deployments.following_one`)."""
+        return await store.following_one(self.database, do, dry_run=dry_run)
 
     async def _accept(self, c: Connection, batch: Sequence[Incoming]) -> list[Accepted]:
-        owners = await _resolve(c, batch)
-        locked = await customers.lock(c, owners)
-        moment = await now(c)
         deployment = await self.deployments.current(c)
-        checked = [
-            deployment.checked(i) if o in locked else (i, f"there is no customer {o}") for o, i in zip(owners, batch, strict=True)
+        checked = [deployment.checked(i) for i in batch]
+        who = await resolve(c, deployment.policy.identity, checked)
+        moment = await now(c)
+        merged: list[Merged] = []
+        locked = dict(who.people)
+        if who.joins:
+            await enrollments.lock_all(c, sorted(who.people))  # those of the whole batch, in order, before any of them moves
+            merged = await merging.merge(c, self.deployments, who.joins, "intake", moment)
+            locked = await customers.lock(c, [i for i in who.owners if i])
+        items = [
+            (owner, incoming, why or who.refused.get(n, "") or ("" if owner in locked else f"there is no customer {owner}"))
+            for n, (owner, (incoming, why)) in enumerate(zip(who.owners, checked, strict=True))
         ]
-        refused = [(i, why) for i, (_, why) in zip(batch, checked, strict=True) if why]
-        await events.quarantine(c, [_quarantined(i, why, moment) for i, why in refused])
-        taken = [(owner, incoming, why) for owner, (incoming, why) in zip(owners, checked, strict=True)]
-        taken = await until_confirmed(c, deployment.policy, taken, moment)
-        stored = await events.insert(c, _event_rows(taken, moment))
-        happening = await self._open(c, deployment, locked, [(o, i) for o, i, why in taken if not why], stored, moment)
+        for n, (owner, incoming, why) in enumerate(items):
+            if n in who.forgotten or (owner in locked and locked[owner].erased_at is not None):
+                items[n] = (owner, bare(incoming), NOT_KEPT if why or n in who.forgotten else "")
+        refused = [(i, why) for i, (_, _, why) in zip(batch, items, strict=True) if why and why != NOT_KEPT]
+        await quarantine.add(c, [kept.row(i, why, moment) for i, why in refused])
+        for incoming, why in checked:
+            if not why:
+                self.unknown.look(deployment, incoming)
+        told: list[Taken] = [(m.kept, event, "") for m in merged if m.kept in locked for event in m.events]
+        taken = await until_confirmed(c, deployment.policy, [*told, *items], moment)
+        new = _event_rows(taken, moment)
+        stored = await events.insert(c, new)
+        fresh = {
+            stored[r["source"], r["message_id"]]: (r["customer_id"], r["name"])
+            for r in new
+            if (r["source"], r["message_id"]) in stored and locked[r["customer_id"]].erased_at is None
+        }
+        await follow(c, deployment, fresh, moment)
+        taken, former = await without_outdated(c, taken, moment)
+        live = {o for o, i, _ in taken if not i.history}
+        happening = await self._open(c, deployment, locked, [(o, i) for o, i, why in taken if not why], live, stored, moment)
+        for owner, kind, address in former:
+            happening.people[owner].addresses.append((kind, address))
         answers = []
+        by_token: dict[str, list[int]] = {}
         for owner, incoming, why in taken:
             if why:
-                answers.append(Accepted(owner, quarantined=why))
+                answers.append(Accepted(owner, quarantined=why, erased=why == NOT_KEPT))
                 continue
             event_id = stored.pop((incoming.source, incoming.message_id), None)
             if event_id is None:
                 answers.append(Accepted(owner, duplicate=True))
                 continue
+            if incoming.trace is not None:
+                happening.traces[event_id] = incoming.trace
             started = happening.take(happening.people[owner], incoming, event_id)
             answers.append(Accepted(owner, enrollments=tuple(started)))
+            if incoming.kind == "enroll" and incoming.source.startswith("token/"):
+                by_token.setdefault(incoming.source, []).extend(started)
         await _write(c, happening, moment)
-        if happening.consequences:
-            await self._accept(c, happening.consequences)
-        return answers
+        for actor, started in by_token.items():  # one, in practice: a call of the API has one token
+            await audit.note(c, actor, "enroll", [f"enrollment/{i}" for i in started], {})
+        moved = await interpret(c, deployment, happening.touches.wanted, moment)
+        if happening.consequences or moved:
+            await self._accept(c, [*happening.consequences, *moved])
+        return answers[len(told) :]
 
     async def _open(
         self,
@@ -103,6 +198,7 @@ class Intake:
         deployment: Deployment,
         locked: dict[int, Any],
         taken: Sequence[tuple[int, Incoming]],
+        live_people: Collection[int],
         stored: dict[tuple[str, str], int],
         moment: datetime,
     ) -> Happening:
@@ -118,7 +214,7 @@ class Intake:
         for owner, incoming in fresh:
             for plan in entries:
                 candidates += [(owner, plan.journey, k) for k in entering.keys(plan, incoming)]
-        earlier = await enrollments.earlier(c, sorted(set(candidates)))
+        earlier = await entry_store.earlier(c, sorted(set(candidates)))
         open_holds = await customers.holds(c, ids, moment) if deployment.policy.holds and ids else []
         people = {i: Person(i, dict(r.attributes), r.erased_at is not None) for i, r in locked.items()}
         for r in live:
@@ -128,77 +224,30 @@ class Intake:
                 people[r.customer_id].holds.append(
                     Hold(r.name, r.key, tuple(r.pause), r.opened_at, r.until, r.enrollment_id, r.id)
                 )
-        fresh_ids = await enrollments.new_ids(c, len(candidates)) if candidates else []
+        fresh_ids = await entry_store.new_ids(c, len(candidates)) if candidates else []
+        touches = Touches(interpretation.of(deployment))
+        newcomers = await memberships.newcomers(c, sorted(people)) if touches.interpretation.names else set()
+        touches.came(newcomers, live_people)
         happening = Happening(
-            deployment, plans, facts, people, earlier, iter(fresh_ids), moment, self.deployments.cares(GOAL_REACHED)
+            deployment,
+            plans,
+            facts,
+            people,
+            earlier,
+            iter(fresh_ids),
+            moment,
+            touches,
+            frozenset(newcomers),
+            self.deployments.cares(GOAL_REACHED),
         )
         if candidates and (limits := [one for one in deployment.policy.limits if one.entries is not None]):
             since = min(min(i.occurred_at or moment, moment) for _, i in fresh) - max(COUNTED[one.per] for one in limits)
-            for r in await enrollments.entered(c, sorted({o for o, _, _ in candidates}), since):
+            for r in await entry_store.entered(c, sorted({o for o, _, _ in candidates}), since):
                 happening.entered.setdefault(r.customer_id, []).append((r.journey, r.entered_at))
-        claims = _claims(happening, entries, fresh)
-        for r in await enrollments.shared(c, claims) if claims else ():
+        claims = entering.claims(facts, people, entries, fresh)
+        for r in await entry_store.shared(c, claims) if claims else ():
             happening.shared[(r.journey, r.once, r.key)] = (r.entered_at, r.live)
         return happening
-
-
-def _claims(happening: Happening, entries: Sequence[Plan], fresh: Sequence[tuple[int, Incoming]]) -> list[tuple[str, str]]:
-    """Every (journey, `once_per` value) that somebody of this batch may enter for; traits of the same batch count."""
-    found = set()
-    attributes = {p.id: dict(p.attributes) for p in happening.people.values()}
-    for owner, incoming in fresh:
-        attributes[owner] |= incoming.traits
-        for plan in entries:
-            for entry in plan.entries:
-                if entry.once_per is None:
-                    continue
-                event = happening.deployment.event_values(incoming.name, dict(incoming.properties), happening.now)
-                facts = {**attributes[owner], "id": owner}
-                context = Context(
-                    customer=happening.deployment.attribute_values(facts), now=happening.now, entry=event, event=event
-                )
-                once = entering.claim(happening.deployment, entry, context)
-                if once is not None:
-                    found.add((plan.journey, once))
-    return sorted(found)
-
-
-Identifier = tuple[str, str]
-"""(kind, value)."""
-
-
-async def _resolve(c: Connection, batch: Sequence[Incoming]) -> list[int]:
-    """The customer of each item. People who are new come into being; an anonymous one is joined to the known one named with it.
-    Two who are known already are never merged here."""
-    named: list[list[Identifier]] = [[(k, v) for k, v in i.identifiers.items() if v] for i in batch]
-    everyone = sorted({pair for pairs in named for pair in pairs})
-    found = await customers.find(c, everyone)
-    strangers = _strangers([p for p, i in zip(named, batch, strict=True) if i.customer is None], found)
-    if strangers:
-        await customers.create(c, strangers)
-        found = await customers.find(c, everyone)
-    owners: list[int] = []
-    links: dict[Identifier, int] = {}
-    for incoming, pairs in zip(batch, named, strict=True):
-        owner = incoming.customer if incoming.customer is not None else next(found[p] for p in pairs if p in found)
-        owners.append(owner)
-        for pair in pairs:
-            if pair not in found:
-                links.setdefault(pair, owner)
-    await customers.add_identifiers(c, [(k, v, i) for (k, v), i in links.items()])
-    return owners
-
-
-def _strangers(named: Sequence[Sequence[Identifier]], found: Mapping[Identifier, int]) -> list[list[Identifier]]:
-    """The new people of a batch, each with all identifiers that some item names together."""
-    groups: dict[Identifier, list[Identifier]] = {}
-    for pairs in named:
-        if any(p in found for p in pairs):
-            continue
-        group = list(dict.fromkeys(q for p in pairs for q in groups.get(p, [p])))
-        for pair in group:
-            groups[pair] = group
-    return list({id(group): group for group in groups.values()}.values())
 
 
 def _event_rows(taken: Sequence[tuple[int, Incoming, str]], moment: datetime) -> list[dict[str, Any]]:
@@ -207,7 +256,7 @@ def _event_rows(taken: Sequence[tuple[int, Incoming, str]], moment: datetime) ->
         if why:
             continue
         at = incoming.occurred_at or moment
-        body: Json = dict(incoming.properties) if incoming.kind in ("track", "enroll") else dict(incoming.traits)
+        body: Json = dict(incoming.properties) if incoming.kind in PROPERTIES else dict(incoming.traits)
         rows.setdefault(
             (incoming.source, incoming.message_id),
             {
@@ -224,31 +273,28 @@ def _event_rows(taken: Sequence[tuple[int, Incoming, str]], moment: datetime) ->
     return list(rows.values())
 
 
-def _quarantined(incoming: Incoming, why: str, moment: datetime) -> dict[str, Any]:
-    body = {
-        "kind": incoming.kind,
-        "message_id": incoming.message_id,
-        "name": incoming.name,
-        "identifiers": dict(incoming.identifiers),
-        "properties": dict(incoming.properties),
-        "traits": dict(incoming.traits),
-        "occurred_at": incoming.occurred_at,
-    }
-    return {"source": incoming.source, "at": moment, "reason": why, "body": body}
+def _traced(h: Happening, items: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
+    """`items` with the trace of the event that each of them names."""
+    return [{**item, "trace": h.traces.get(item[event])} for item in items] if h.traces else items
 
 
 async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     """Everything that happened, in bulk. Ends come before new enrollments, because a restart needs the old one ended."""
     await customers.write_attributes(c, {p.id: p.attributes for p in h.people.values() if p.changed})
+    await identities.release(c, h.released())
     await customers.add_consents(c, h.consents)
+    complaints = await customers.complaints_that_count(c, h.complaints)
     await customers.suppress(c, h.suppressions)
+    await customers.unstop(c, h.releases)
     await enrollments.reach_goals(c, h.goals)
     await tasks.complete(c, h.tasks_done, moment)
     await enrollments.end(c, h.ends, close_tasks=True)
-    await enrollments.insert(c, h.begun)
+    await enrollments.insert(c, _traced(h, h.begun, "entry_event"))
     await refusals.add(c, h.refused)
     await planned.register(c, list(h.planned.values()))
-    await enrollments.append_inputs(c, h.inputs)
+    await enrollments.append_inputs(c, _traced(h, h.inputs, "event_id"))
+    await broadcasts.plan(c, h.broadcasts, moment)
+    await replan(c, h, moment)
     await customers.open_holds(c, [hold.row(p.id) for p in h.people.values() for hold in p.holds if hold.id is None])
     closed = [(p.id, hold) for p in h.people.values() for hold in p.holds if hold.id is not None and hold.closed_at is not None]
     if closed:
@@ -256,5 +302,9 @@ async def _write(c: Connection, h: Happening, moment: datetime) -> None:
     moved = h.moved()
     await enrollments.wake_deferred(c, [*((owner, hold.pause) for owner, hold in closed), *((owner, None) for owner in moved)])
     await requeue(c, h.deployment, h.freed(), moment)
+    if complaints:
+        await resting.complained(c, complaints)
+    if h.broadcasts:
+        await broadcasts.tell(c)
     if h.begun or h.inputs or h.ends or closed or moved:
-        await run(c, "select pg_notify(:channel, '')", channel=relay_store.CHANNEL)
+        await enrollments.tell_relay(c)

@@ -5,7 +5,8 @@ Source of the rules: semantics.md, "Enrollments". No I/O; `happening` keeps what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +17,26 @@ from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import Incoming
 from engine.core.plan import Entry, Plan
 from engine.delivery.deployment import KEY_LIMIT, Deployment
-from engine.intake.person import Inside, Person
+from engine.delivery.people import People
+from engine.intake.person import Inside, Person, written
 from engine.store.customers import LANES
 
 
 def opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:
     """Whether an event, or an enroll call, is what this entry is for."""
     if incoming.kind == "enroll":
-        return entry.kind == "api" and plan.journey == incoming.journey
-    return entry.kind == "event" and entry.event == incoming.name
+        return plan.journey == incoming.journey and entry is _meant(plan, incoming)
+    if entry.event != incoming.name:
+        return False
+    return entry.kind == "event" or (entry.kind == "segment" and incoming.properties.get("segment") == entry.options["segment"])
+
+
+def _meant(plan: Plan, incoming: Incoming) -> Entry | None:
+    """The entry by which somebody is enrolled: the one in that place, or where the journey was changed, the first of its kind."""
+    there = plan.entries[incoming.place] if incoming.place < len(plan.entries) else None
+    if there is not None and there.kind == incoming.way:
+        return there
+    return next((e for e in plan.entries if e.kind == incoming.way), None)
 
 
 def key_of(entry: Entry, incoming: Incoming) -> str:
@@ -44,6 +56,28 @@ def claim(deployment: Deployment, entry: Entry, context: Context) -> str | None:
     except ExpressionError:
         return None
     return None if value in (None, "") else str(value)[:KEY_LIMIT]
+
+
+def claims(
+    facts: People, people: Mapping[int, Person], plans: Sequence[Plan], fresh: Sequence[tuple[int, Incoming]]
+) -> list[tuple[str, str]]:
+    """Every (journey, `once_per` value) that somebody of this batch may enter one of `plans` for; traits of the same batch count.
+    `fresh`: the customers and what is new of them, in order."""
+    entries = [(plan.journey, entry) for plan in plans for entry in plan.entries if entry.once_per is not None]
+    if not entries:
+        return []
+    found = set()
+    attributes = {p.id: p.attributes for p in people.values()}
+    for owner, incoming in fresh:
+        attributes[owner] = {**attributes[owner], **written(attributes[owner], incoming)}
+        at = min(incoming.occurred_at or facts.now, facts.now)
+        event = facts.deployment.event_values(incoming.name, dict(incoming.properties), at)
+        context = replace(facts.about(Person(owner, attributes[owner], erased=False)), now=at, entry=event, event=event)
+        for journey, entry in entries:
+            once = claim(facts.deployment, entry, context)
+            if once is not None:
+                found.add((journey, once))
+    return sorted(found)
 
 
 def allowed(entry: Entry, live: Sequence[Inside], last: datetime | None, at: datetime, zone: str) -> bool:

@@ -6,64 +6,46 @@ and inputs", "Enrollments", "Holds", "Consent".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from engine.authoring.expressions import Context, ExpressionError
+from engine.authoring.model_tracking import by_people
 from engine.core.clock import add
 from engine.core.clock import zone as zone_named
 from engine.core.enrollment import Begin, State
-from engine.core.incoming import CHAIN_LIMIT, Incoming
+from engine.core.incoming import CHAIN_LIMIT, INTAKE, Incoming
 from engine.core.limits import DISPLACED, Admission, Present, admit
 from engine.core.plan import Entry, Plan
-from engine.core.wire import Json
+from engine.core.wire import Json, dump
+from engine.delivery.addresses import KINDS
 from engine.delivery.deployment import Deployment
-from engine.delivery.people import People
 from engine.delivery.queueing import registration
 from engine.intake import entering
-from engine.intake.agreeing import statement, suppression
-from engine.intake.person import Hold, Inside, Person
+from engine.intake.agreeing import COMPLAINED, release, statement, suppression
+from engine.intake.batch import Batch
+from engine.intake.feedback import source_of
+from engine.intake.person import Hold, Inside, Person, written
 from engine.intake.watching import Watch, watches
 
 GOAL_REACHED = "goal_reached"
 
 
 @dataclass(slots=True)
-class Happening:
-    """One batch. `entered`: what limits on entries count, by customer. The lists are what `door` writes;
-    `consequences` are events of our own that it takes in next."""
-
-    deployment: Deployment
-    plans: dict[str, Plan]
-    facts: People
-    people: dict[int, Person]
-    earlier: dict[tuple[int, str, str], Any]
-    ids: Iterator[int]
-    now: datetime
-    tells_goals: bool = False
-    consents: list[dict[str, Any]] = field(default_factory=list)
-    suppressions: list[dict[str, Any]] = field(default_factory=list)
-    goals: list[dict[str, Any]] = field(default_factory=list)
-    ends: list[dict[str, Any]] = field(default_factory=list)
-    begun: list[dict[str, Any]] = field(default_factory=list)
-    planned: dict[int, dict[str, Any]] = field(default_factory=dict)
-    present: set[int] = field(default_factory=set)
-    inputs: list[dict[str, Any]] = field(default_factory=list)
-    tasks_done: list[tuple[int, int]] = field(default_factory=list)
-    consequences: list[Incoming] = field(default_factory=list)
-    recounted: set[int] = field(default_factory=set)
-    refused: list[dict[str, Any]] = field(default_factory=list)
-    entered: dict[int, list[tuple[str, datetime]]] = field(default_factory=dict)
-    last: dict[tuple[int, str, str], tuple[datetime, int]] = field(default_factory=dict)
-    shared: dict[tuple[str, str, str], tuple[datetime, int | None]] = field(default_factory=dict)
+class Happening(Batch):
+    """The rules: what one event does."""
 
     def take(self, person: Person, incoming: Incoming, event_id: int) -> list[int]:
         """One event, in full. The enrollments that it started."""
         at = min(incoming.occurred_at or self.now, self.now)
         changed = self._profile(person, incoming)
+        everything = incoming.kind == "merge" or person.id in self.newcomers
+        self.touches.add(person.id, incoming, event_id, changed, everything=everything)
         self._feedback(person, incoming, at)
+        if not self.deployment.dates_read.isdisjoint(changed):
+            self.dated[person.id] = self.dated.get(person.id, frozenset()) | changed
         if incoming.history or person.erased:
             return []
         self.present.add(person.id)
@@ -75,26 +57,41 @@ class Happening:
             self._look(person, inside, incoming.name, event, event_id, at, changed)
         if incoming.depth > CHAIN_LIMIT:
             return []
+        self._broadcast(incoming, event_id)
         return self._enter(person, incoming, event, event_id, at)
 
-    def freed(self) -> list[int]:
-        """Customers whose queue may have moved: something ended, or may no longer be sent, or could go elsewhere, or a cap may
-        have another limit for them."""
-        told = {row["customer_id"] for row in (*self.consents, *self.suppressions)}
-        held = {p.id for p in self.people.values() if p.changed or p.left or any(h.id is None for h in p.holds)}
-        return sorted(((told | held | self.recounted) & self.present) - set(self.moved()))
-
-    def moved(self) -> list[int]:
-        """Customers who may be written to at other hours than before: all their messages that wait are decided afresh."""
-        return sorted(p.id for p in self.people.values() if p.moved and p.id in self.present)
+    def _broadcast(self, incoming: Incoming, event_id: int) -> None:
+        """The broadcasts that an event about a thing sets off. Whom they concern is found out later, page by page."""
+        for plan, place in self.deployment.broadcasts.get(incoming.name, ()) if incoming.kind == "track" else ():
+            if self.deployment.admits(plan, self.now):
+                self.broadcasts.append(
+                    {
+                        "journey": plan.journey,
+                        "kind": "broadcast",
+                        "rule": str(place),
+                        "occurrence": f"event/{event_id}",
+                        "place": place,
+                        "entry": dump(plan.entries[place]),
+                        "event_id": event_id,
+                        "depth": incoming.depth + 1,
+                        "starts_at": self.now,
+                    }
+                )
 
     def _profile(self, person: Person, incoming: Incoming) -> frozenset[str]:
         """Merge traits; the attributes whose value changed."""
-        if incoming.kind not in ("identify", "set") or person.erased:
+        if incoming.kind == "merge":  # the merge has written them already
+            merged = frozenset(incoming.properties["changed"])
+            person.moved = person.moved or self.deployment.moves_hours(person.attributes, merged)
+            return merged
+        if person.erased:
             return frozenset()
-        changed = {k for k, v in incoming.traits.items() if person.attributes.get(k) != v}
+        traits = written(person.attributes, incoming)
+        changed = {k for k, v in traits.items() if person.attributes.get(k) != v}
         for name in changed:
-            value = incoming.traits[name]
+            if name in KINDS and name in person.attributes:
+                person.addresses.append((name, person.attributes[name]))
+            value = traits[name]
             if value is None:
                 person.attributes.pop(name, None)
             else:
@@ -112,6 +109,12 @@ class Happening:
             self.tasks_done.append((p["task"], person.id))
         if (unwanted := suppression(person.id, person.attributes, incoming, at)) is not None:
             self.suppressions.append(unwanted)
+        if (wanted := release(person.id, person.attributes, incoming, at)) is not None:
+            self.releases.append(wanted)
+        if incoming.name == COMPLAINED and p.get("channel") and not (incoming.history or incoming.imported):
+            channel = str(p["channel"])
+            told = {"message": str(p.get("message")), "told_by_provider": incoming.source == source_of(channel)}
+            self.complaints.append({"customer_id": person.id, "channel": channel, **told})
 
     def _holds(self, person: Person, incoming: Incoming, event: Mapping[str, Any], at: datetime) -> None:
         """Holds that this event opens or closes. With a key, each opening needs its own closing."""
@@ -123,7 +126,7 @@ class Happening:
                 for hold in person.holds:
                     if hold.name == rule.name and hold.key == key and hold.closed_at is None:
                         hold.closed_at = self.now
-            if incoming.name == rule.opens and self._true(rule.where, self._context(person, None, event, at)):
+            if incoming.name == rule.opens and self.true(rule.where, self.context(person, None, event, at)):
                 zone = self.facts.zone(person.id, person.attributes)
                 person.holds.append(Hold(rule.name, key, rule.pause, at, add(at, rule.at_most, zone_named(zone)), None))
 
@@ -145,7 +148,7 @@ class Happening:
         if not watched and not followed:
             return
         matched: list[tuple[int, int]] = []
-        context = self._context(person, inside, event, at)
+        context = self.context(person, inside, event, at)
         for watch in watched:
             if watch.kind != "goal" and inside.status == "ended":
                 continue
@@ -161,16 +164,18 @@ class Happening:
         if inside.status == "ended":
             return
         if matched:
-            self._input(inside, "event", at, event_id, matched)
+            self.tell(inside, "event", at, event_id, matched)
         if followed:
-            self._input(inside, "replan", at, event_id, [(n, 0) for n in followed])
+            self.tell(inside, "replan", at, event_id, [(n, 0) for n in followed])
 
     def _satisfied(self, watch: Watch, plan: Plan, inside: Inside, event: Mapping[str, Any], context: Context) -> bool:
         if watch.correlate and plan.key and str(event.get(plan.key, "")) != inside.key:
             return False
         if watch.segment is not None:
             return context.segments(watch.segment)
-        return self._true(watch.where, context)
+        if watch.message is not None and not _is_about(event, inside, watch.message):
+            return False
+        return self.true(watch.where, context)
 
     def _reach(self, person: Person, inside: Inside, plan: Plan, context: Context, at: datetime, event_id: int) -> None:
         """Count a goal, once per enrollment and only within its time."""
@@ -185,37 +190,17 @@ class Happening:
         self.goals.append({"id": inside.id, "at": at, "value": number})
         if self.tells_goals and inside.depth < CHAIN_LIMIT:
             properties: dict[str, Json] = {"journey": inside.journey, "event": goal.event, "value": number}
-            told = Incoming("track", "intake", f"goal/{inside.id}", GOAL_REACHED, properties, customer=person.id, occurred_at=at)
+            told = Incoming("track", INTAKE, f"goal/{inside.id}", GOAL_REACHED, properties, customer=person.id, occurred_at=at)
             self.consequences.append(replace(told, depth=inside.depth + 1))
         if goal.exit and inside.status != "ended":
             self.leave(person, inside, "goal", event_id)
-
-    def leave(self, person: Person, inside: Inside, reason: str, event_id: int) -> None:
-        """End an enrollment at once; the cohort learns of it by an input."""
-        inside.status = "ended"
-        if inside.begun is not None:
-            inside.begun.update(ended_at=self.now, reason=reason)
-            for hold in person.holds:
-                if hold.enrollment_id == inside.id and hold.closed_at is None:
-                    hold.closed_at = self.now
-        else:
-            self.ends.append({"id": inside.id, "reason": reason, "at": self.now})
-            person.left = True
-        self._input(inside, "exit", self.now, event_id, [], reason)
-
-    def _input(
-        self, inside: Inside, kind: str, at: datetime, event_id: int, matched: list[tuple[int, int]], reason: str = ""
-    ) -> None:
-        self.inputs.append(
-            {"enrollment_id": inside.id, "kind": kind, "at": at, "event_id": event_id, "matched": matched, "reason": reason}
-        )
 
     def _enter(self, person: Person, incoming: Incoming, event: Mapping[str, Any], event_id: int, at: datetime) -> list[int]:
         """The journeys that this event opens for this person."""
         started = []
         for plan in self.deployment.entries_for({incoming.name}, {incoming.journey} if incoming.kind == "enroll" else set()):
             for entry in plan.entries:
-                if not entering.opens(entry, plan, incoming) or not self.deployment.admits(plan, at):
+                if not entering.opens(entry, plan, incoming) or not self.deployment.admits(plan, at, person.id):
                     continue
                 context = Context(
                     customer=self.facts.customer(person.id, person.attributes),
@@ -225,7 +210,8 @@ class Happening:
                     segments=self.facts.segments(person.id),
                     zone=self.facts.zone(person.id, person.attributes),
                 )
-                if not self._true(entry.where, context) or not self._true(entry.condition, context):
+                where = by_people(entry.event, entry.where) if entry.kind == "event" else entry.where
+                if not self.true(where, context) or not self.true(entry.condition, context):
                     continue
                 once = entering.claim(self.deployment, entry, context)
                 begun = self._begin(person, plan, entry, incoming, event, event_id, at, once)
@@ -310,30 +296,14 @@ class Happening:
         inside = [Present(i.id, i.journey, i.entered_at) for i in person.enrollments if i.status != "ended" and i not in anew]
         return admit(limits, plan.journey, inside, self.entered.get(person.id, ()), at, zone_named(zone))
 
-    def _context(self, person: Person, inside: Inside | None, event: Mapping[str, Any], at: datetime) -> Context:
-        return Context(
-            customer=self.facts.customer(person.id, person.attributes),
-            now=at,
-            entry=None
-            if inside is None
-            else self.deployment.event_values(inside.entry.get("name", ""), inside.entry, inside.entered_at),
-            event=event,
-            vars={} if inside is None else inside.vars,
-            segments=self.facts.segments(person.id),
-            zone=self.facts.zone(person.id, person.attributes),
-        )
 
-    def _true(self, source: str | None, context: Context) -> bool:
-        return source is None or _holds(self.deployment, source, context)
-
-
-def _holds(deployment: Deployment, source: str, context: Context) -> bool:
-    """Whether a condition holds. One whose result is too large to be meant doesn't: an event is never refused for it, nor are
-    those that came with it."""
-    try:
-        return deployment.expression(source).test(context)
-    except ExpressionError:
-        return False
+def _is_about(event: Mapping[str, Any], inside: Inside, step: str) -> bool:
+    """Whether an event is about a message that `step` of this enrollment sent: by the message's key, or where nothing names
+    that, by its step, in this journey or any."""
+    key = event.get("message")
+    if key is not None:
+        return str(key).startswith(f"{inside.id}/{step}/")
+    return event.get("step") == step and event.get("journey") in (None, inside.journey)
 
 
 def _number(deployment: Deployment, source: str | None, context: Context) -> float | None:

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from engine.core.incoming import Incoming
 from engine.core.wire import Json
+
+WRITING = ("identify", "group", "set")
+"""Kinds whose traits become attributes."""
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Inside:
 @dataclass(slots=True)
 class Person:
     """A locked customer. `changed`: an attribute has another value. `moved`: so that they may be written to at other hours.
-    `left`: an enrollment that had begun before has ended."""
+    `left`: an enrollment that had begun before has ended. `addresses`: those that they had before, (kind, as written)."""
 
     id: int
     attributes: dict[str, Json]
@@ -74,3 +78,17 @@ class Person:
     changed: bool = False
     moved: bool = False
     left: bool = False
+    addresses: list[tuple[str, Json]] = field(default_factory=list)
+
+
+def written(attributes: Mapping[str, Json], incoming: Incoming) -> Mapping[str, Json]:
+    """What an item writes into a person's attributes. What is told of a group is added to what was told of the same group
+    before; null removes one trait of it."""
+    if incoming.kind not in WRITING:
+        return {}
+    told = incoming.traits.get("group") if incoming.kind == "group" else None
+    if not isinstance(told, dict):
+        return incoming.traits
+    before = attributes.get("group") if attributes.get("group_id") == incoming.traits.get("group_id") else None
+    group = {**(before if isinstance(before, dict) else {}), **told}
+    return {**incoming.traits, "group": {name: value for name, value in group.items() if value is not None}}

@@ -15,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -30,6 +32,7 @@ from engine.core.policy import Policy
 from engine.core.wire import Json
 from engine.delivery.deployment import NothingDeployed
 from engine.delivery.deployments import Deployments
+from engine.observe import metrics, tracing
 from engine.store import deployments as deployment_store
 from engine.store import enrollments
 from engine.store import relay as store
@@ -99,7 +102,7 @@ class Relay:
     async def _spread(self, heard: Sequence[asyncio.Event]) -> None:
         """One listening connection wakes all partitions."""
         any_ = asyncio.Event()
-        listener = asyncio.create_task(listen(self.url, [store.CHANNEL, deployment_store.CHANNEL], any_))
+        listener = asyncio.create_task(listen(self.url, [enrollments.CHANNEL, deployment_store.CHANNEL], any_))
         try:
             while True:
                 await any_.wait()
@@ -140,6 +143,7 @@ class Relay:
 
         The leases are taken in the transaction that places enrollments: two processes, one of which was slow enough to lose its
         leases, can't give the same enrollment two cohorts."""
+        started = time.monotonic()
         lanes = [lane for lane in range(LANES) if lane % self.partitions == partition]
         async with transaction(self.database) as c:
             if urgent and not await store.any_urgent(c, lanes):  # it hears of every broadcast's inputs too
@@ -163,16 +167,22 @@ class Relay:
                 over.append(r.id)
         free = asyncio.Semaphore(SIGNALS_AT_ONCE)
         unreachable: list[Unreachable] = []
-        ranks = _lanes(deployment.policy)
+        ranks, lane = _lanes(deployment.policy), URGENT if urgent else BULK
 
         async def bring(cohort: int, inputs: Sequence[Any]) -> tuple[int, Sequence[Any], str]:
             items: list[Json] = []
             for r in inputs:
                 items += rebuilt.pop(r.enrollment_id) if r.enrollment_id in rebuilt else [_item(r)]
             plan = inputs[0].plan
+            traces = {r.trace for r in inputs if r.trace is not None}
+            journey, n = plans[plan], len(items)
+            bringing = tracing.span(
+                "relay.bring", kind=SpanKind.PRODUCER, traces=traces, journey=journey, cohort=cohort, inputs=n, lane=lane
+            )
             async with free:
                 try:
-                    how = await self.journeys.bring(cohort, plans[plan], plan, ranks, items, lane=URGENT if urgent else BULK)
+                    with bringing:
+                        how = await self.journeys.bring(cohort, journey, plan, ranks, items, lane=lane)
                     return cohort, inputs, how
                 except Unreachable as failed:
                     unreachable.append(failed)
@@ -180,6 +190,9 @@ class Relay:
 
         results = await asyncio.gather(*(bring(cohort, inputs) for cohort, inputs in groups.items()))
         await self._settle(results, over)
+        if pending:
+            metrics.RELAYED.labels(lane).inc(sum(len(inputs) for _, inputs, how in results if how == "taken"))
+            metrics.RELAY.labels(lane).observe(time.monotonic() - started)
         if unreachable:  # what wasn't taken stays pending
             raise unreachable[0]
         return len(pending)

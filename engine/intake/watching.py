@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.authoring.model_tracking import by_people
 from engine.core.plan import Plan, Wait, WaitFor
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
     """One thing of a plan that an event can satisfy. `where`: source of the condition on the event, `correlate`: the event must
-    carry the entry's value of the plan's key. For waits, (`op`, `alternative`); for exits and goals, `reason`."""
+    carry the entry's value of the plan's key. For waits, (`op`, `alternative`); for exits and goals, `reason`. `message`: the
+    step whose message the event must be about."""
 
     kind: Literal["exit", "goal", "wait"]
     where: str | None = None
@@ -22,6 +24,7 @@ class Watch:
     alternative: int = 0
     reason: str = ""
     segment: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,12 @@ def _make(plan: Plan) -> Watches:
     always: list[Watch] = []
     for rule in plan.exits:
         if rule.event:
-            by_event[rule.event].append(Watch("exit", rule.where, rule.correlate, reason=rule.reason))
+            by_event[rule.event].append(Watch("exit", by_people(rule.event, rule.where), rule.correlate, reason=rule.reason))
         else:
             always.append(Watch("exit", rule.condition, reason=rule.reason))
     if plan.goal:
-        by_event[plan.goal.event].append(Watch("goal", plan.goal.where, plan.goal.correlate, reason="goal"))
+        goal = plan.goal
+        by_event[goal.event].append(Watch("goal", by_people(goal.event, goal.where), goal.correlate, reason="goal"))
     follows: dict[str, list[int]] = defaultdict(list)
     for number, op in enumerate(plan.ops):
         if isinstance(op, Wait):
@@ -63,7 +67,8 @@ def _make(plan: Plan) -> Watches:
         if isinstance(op, WaitFor):
             for i, a in enumerate(op.alternatives):
                 if a.event:
-                    by_event[a.event].append(Watch("wait", a.where, a.correlate, number, i))
+                    where = by_people(a.event, a.where)
+                    by_event[a.event].append(Watch("wait", where, a.correlate, number, i, message=a.message))
                 else:
                     always.append(Watch("wait", a.condition, False, number, i, segment=a.segment))
     return Watches(

@@ -18,16 +18,20 @@ from pydantic_core import PydanticCustomError
 
 from engine.settings.document import Document
 from engine.settings.interpolation import interpolate
-from engine.settings.problems import Problem, errors, in_order
+from engine.settings.periods import RetentionSettings
+from engine.settings.problems import Problem, errors, in_order, nearest
+from engine.settings.sender import ComplaintSettings, WarmupSettings
 from engine.settings.shape import Number, Shape, Whole, YesNo, validate
 from engine.settings.written_secrets import written_secrets
 from engine.settings.yaml import read_file
 
 FILE = "sojourn.yaml"
 EMBEDDED = "embedded"
+OWN = "own"
 DATABASE_VARIABLE = "SOJOURN_DATABASE_URL"
 TEMPORAL_VARIABLE = "SOJOURN_TEMPORAL_ADDRESS"
 PUBLIC_VARIABLE = "SOJOURN_PUBLIC_URL"
+METRICS_VARIABLE = "SOJOURN_METRICS_PORT"
 
 UNUSABLE_CHANNEL = "SJ453"
 """The problem of a channel that can't be loaded as configured: those who load adapters report it."""
@@ -56,12 +60,28 @@ def _database_url(written: Any) -> Any:
     text = written if isinstance(written, str) else ""
     if text != EMBEDDED and not text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         raise PydanticCustomError("database_url", "this must be a postgresql:// URL, or the word embedded")
+    try:
+        _ = urlsplit(text).port
+    except ValueError as wrong:
+        raise PydanticCustomError("database_url", "this URL can't be read: {why}", {"why": str(wrong)}) from None
     return written
 
 
 def _address(written: Any) -> Any:
     if written != EMBEDDED and not (isinstance(written, str) and re.fullmatch(r"[^\s/:]+:\d+", written)):
         raise PydanticCustomError("address", "this must be host:port, or the word embedded")
+    return written
+
+
+def _origin(written: Any) -> Any:
+    if not (isinstance(written, str) and re.fullmatch(r"\*|https?://[^\s/?#@*]+", written)):
+        raise PydanticCustomError("origin", 'this must be an origin such as https://shop.example, without a path, or "*"')
+    return written.lower()
+
+
+def _price(written: Any) -> Any:
+    if not (isinstance(written, str) and re.fullmatch(r"\d{1,6}(\.\d{1,6})? [A-Z]{3}", written)):
+        raise PydanticCustomError("price", "this must be a price such as 0.0075 EUR")
     return written
 
 
@@ -73,7 +93,11 @@ def _not_empty(written: Any) -> Any:
 
 Rate = Annotated[float, BeforeValidator(_rate)]
 """Written `100/s`, `600/m` or `5000/h`; the value is per second."""
+Price = Annotated[str, BeforeValidator(_price)]
+"""Written `0.0075 EUR`; of one segment of a text (`engine.delivery.sms.cost`)."""
 Secret = Annotated[SecretStr, BeforeValidator(_not_empty)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+"""As browsers send it: scheme, host and port, in lower case; "*" stands for any."""
 Port = Annotated[Whole, Field(ge=0, le=65535)]
 
 
@@ -85,6 +109,18 @@ class ApiSettings(Shape):
     public_url: str | None = None
 
 
+class SourceSettings(Shape):
+    """What a source may do. `rate`: calls a second, of all API processes together (None: no limit). `origins`: from where
+    browsers may send with its write key."""
+
+    rate: Rate | None = None
+    origins: list[Origin] = Field(default_factory=lambda: ["*"])
+
+    def takes(self, origin: str) -> bool:
+        """Whether a browser may send from `origin`."""
+        return "*" in self.origins or origin.lower() in self.origins
+
+
 class TokenSettings(Shape):
     """A person's or program's access to the API, and what it may do."""
 
@@ -92,15 +128,32 @@ class TokenSettings(Shape):
     role: Role
 
 
+class ReplySettings(Shape):
+    """Texts that answer whoever replies STOP, START or HELP, where the provider doesn't do so itself (None: it does)."""
+
+    stop: str | None = None
+    start: str | None = None
+    help: str | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Word → text, of those that are given."""
+        return {word: text for word, text in self.model_dump().items() if text and text.strip()}
+
+
 class ChannelSettings(Shape):
     """One channel: `use` is the dotted path of its adapter, `rate` messages a second (None: no limit), `address` the customer
-    attribute it sends to. All other keys are the adapter's own, as text."""
+    attribute it sends to, `price` what one segment of a text costs, `replies` the texts that answer keywords; `warmup` and
+    `complaints`: what protects its sender. All other keys are the adapter's own, as text."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     use: str
     rate: Rate | None = None
     address: str | None = None
+    price: Price | None = None
+    replies: ReplySettings = ReplySettings()
+    warmup: WarmupSettings | None = None
+    complaints: ComplaintSettings | None = None
 
     def config(self) -> dict[str, Any]:
         """What `engine.delivery.channel.load_channel` takes."""
@@ -109,6 +162,22 @@ class ChannelSettings(Shape):
     def remote_host(self) -> str | None:
         """The first host that `host` or any URL names outside of this machine, None where there is none."""
         return next((h for h in _hosts(self.__pydantic_extra__ or {}) if not is_loopback(h)), None)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "use", self.use
+
+
+class ReceiverSettings(Shape):
+    """Who takes the tasks of a queue: `use` is the dotted path of an adapter, or `own` for our own list. All other keys are the
+    adapter's own, as text."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str
+
+    def config(self) -> dict[str, Any] | None:
+        """What `engine.delivery.channel.load_channel` takes; None for our own list."""
+        return None if self.use == OWN else {"use": self.use, **(self.__pydantic_extra__ or {})}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "use", self.use
@@ -145,6 +214,24 @@ class CallSettings(Shape):
     allow_private: YesNo = False
 
 
+class InboxSettings(Shape):
+    """`key` signs the tokens with which customers' apps read their inbox (None: nobody can). `origins`: from which sites."""
+
+    key: Annotated[SecretStr | None, BeforeValidator(lambda written: written or None)] = None
+    origins: list[Origin] = Field(default_factory=list)
+
+    def takes(self, origin: str) -> bool:
+        """Whether a browser may read from `origin`."""
+        return "*" in self.origins or origin.lower() in self.origins
+
+
+class MetricsSettings(Shape):
+    """Where a worker serves its metrics: `port` of `host`; None: nowhere. (The API serves its own at `/metrics`.)"""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
 class EncryptionSettings(Shape):
     """`key` encrypts what goes to Temporal (None: nothing is encrypted); what `previous` keys wrote stays readable."""
 
@@ -158,15 +245,25 @@ class Settings(Shape):
     project: str = "sojourn"
     api: ApiSettings = ApiSettings()
     write_keys: dict[str, Secret] = Field(default_factory=dict)
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
     tokens: dict[str, TokenSettings] = Field(default_factory=dict)
     channels: dict[str, ChannelSettings] = Field(default_factory=dict)
+    tasks: dict[str, ReceiverSettings] = Field(default_factory=dict)
     database: DatabaseSettings = DatabaseSettings()
     temporal: TemporalSettings = TemporalSettings()
     cohort: CohortSettings = CohortSettings()
     relay: RelaySettings = RelaySettings()
     calls: CallSettings = CallSettings()
+    inbox: InboxSettings = InboxSettings()
     encryption: EncryptionSettings = EncryptionSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    retention: RetentionSettings = RetentionSettings()
     time_scale: Annotated[Number, Field(ge=1, le=1_000_000)] = 1.0
+
+    def adapters(self) -> dict[str, dict[str, Any]]:
+        """Name → what `engine.delivery.channel.load_channel` takes: of the channels, and as `tasks.QUEUE` of who takes tasks."""
+        theirs = {f"tasks.{queue}": config for queue, one in self.tasks.items() if (config := one.config()) is not None}
+        return {name: one.config() for name, one in self.channels.items()} | theirs
 
     @property
     def database_url(self) -> str | None:
@@ -183,8 +280,8 @@ class Settings(Shape):
 def load_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of the project in `folder`. Raises SettingsError with every problem of its `sojourn.yaml`.
 
-    SOJOURN_DATABASE_URL, SOJOURN_TEMPORAL_ADDRESS and SOJOURN_PUBLIC_URL in `environ` win over the file, so that one
-    deployment can point elsewhere.
+    SOJOURN_DATABASE_URL, SOJOURN_TEMPORAL_ADDRESS, SOJOURN_PUBLIC_URL and SOJOURN_METRICS_PORT in `environ` win over the file,
+    so that one deployment can point elsewhere.
     """
     path = folder / FILE
     try:
@@ -207,7 +304,7 @@ def load_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def _with_environment(document: Document, settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """`settings` with what the two variables say, where they say anything."""
+    """`settings` with what these variables say, where they say anything."""
     update: dict[str, Any] = {}
     checks = ((DATABASE_VARIABLE, "database", "url", _database_url), (TEMPORAL_VARIABLE, "temporal", "address", _address))
     for variable, section, field, check in checks:
@@ -228,6 +325,12 @@ def _with_environment(document: Document, settings: Settings, environ: Mapping[s
         else:
             message = f"{PUBLIC_VARIABLE} in the environment is wrong: this must be an http:// or https:// URL"
             document.problems.append(Problem(document.file, 0, 0, "SJ112", 0, message))
+    if port := environ.get(METRICS_VARIABLE):
+        if port.isascii() and port.isdigit() and int(port) <= 65535:
+            update["metrics"] = settings.metrics.model_copy(update={"port": int(port)})
+        else:
+            message = f"{METRICS_VARIABLE} in the environment is wrong: this must be a port, 0 to 65535"
+            document.problems.append(Problem(document.file, 0, 0, "SJ112", 0, message))
     return settings.model_copy(update=update)
 
 
@@ -239,6 +342,10 @@ def _conflicts(document: Document, settings: Settings) -> Iterator[Problem]:
         if earlier != name:
             message = f"the sources {earlier!r} and {name!r} have the same write key"
             yield _at(document, ("write_keys", name), "SJ451", message, "give each source its own, so that one can be revoked")
+    for name in settings.sources if settings.write_keys else ():
+        if name not in settings.write_keys:
+            message = f"the source {name!r} has no write key, so nobody can send as it"
+            yield _at(document, ("sources", name), "SJ454", message, nearest(name, settings.write_keys))
     for name, host in remote_channels(settings).items() if settings.time_scale != 1 else ():
         message = f"the channel {name!r} sends to {host}, and time_scale is {settings.time_scale:g}"
         hint = "a time scale is for channels on this machine only: weeks of messages would go out in minutes"

@@ -37,7 +37,7 @@ def _is_secret(path: tuple[str, ...]) -> bool:
     match path:
         case ("write_keys", _) | ("tokens", _, "token") | ("encryption", "key") | ("encryption", "previous", _):
             return True
-        case ("channels", _, *fields):
+        case ("channels" | "tasks", _, *fields):
             return any(SECRET_FIELD.search(f) for f in fields)
     return False
 

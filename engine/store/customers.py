@@ -31,10 +31,10 @@ async def find(c: Connection, identifiers: Sequence[tuple[str, str]]) -> dict[tu
     return {(r.kind, r.value): r.customer_id for r in found}
 
 
-async def create(c: Connection, people: Sequence[Sequence[tuple[str, str]]]) -> None:
-    """New customers, each with its identifiers. Where another process was faster with the first identifier, no new customer
-    comes into being: call `find` again afterwards."""
-    await run(
+async def create(c: Connection, people: Sequence[Sequence[tuple[str, str]]]) -> list[int]:
+    """New customers, each with its identifiers. The ids of those that have got all of theirs; where another process was faster
+    with one, give the transaction up."""
+    found = await fetch(
         c,
         """with wanted as (
             select p.ord, nextval(pg_get_serial_sequence('customers', 'id')) as id, p.identifiers
@@ -44,31 +44,24 @@ async def create(c: Connection, people: Sequence[Sequence[tuple[str, str]]]) -> 
             insert into identifiers (kind, value, customer_id)
             select i->>0, i->>1, w.id from wanted w, jsonb_array_elements(w.identifiers) as i order by 1, 2
             on conflict (kind, value) do nothing returning customer_id
+        ), created as (
+            insert into customers (id, created_at, updated_at)
+            select customer_id, sojourn_now(), sojourn_now() from (select distinct customer_id from named) as n returning id
         )
-        insert into customers (id, created_at, updated_at)
-        select customer_id, sojourn_now(), sojourn_now() from (select distinct customer_id from named) as created""",
+        select id from created
+        where (select count(*) from named n where n.customer_id = created.id)
+            = (select jsonb_array_length(w.identifiers) from wanted w where w.id = created.id)""",
         rows=rows({"identifiers": p} for p in people),
     )
-
-
-async def add_identifiers(c: Connection, links: Sequence[tuple[str, str, int]]) -> None:
-    """Further identifiers (kind, value, customer) of known customers; those that exist stay where they are."""
-    if links:
-        await run(
-            c,
-            "insert into identifiers (kind, value, customer_id) select * from unnest(cast(:kinds as text[]), "
-            "cast(:values as text[]), cast(:ids as bigint[])) order by 1, 2 on conflict do nothing",
-            kinds=[k for k, _, _ in links],
-            values=[v for _, v, _ in links],
-            ids=[i for _, _, i in links],
-        )
+    return [r.id for r in found]
 
 
 async def lock(c: Connection, ids: Sequence[int]) -> dict[int, Row[Any]]:
-    """The customers' rows, locked in id order until the transaction ends: id, attributes, restricted, erased_at."""
+    """The customers' rows, locked in id order until the transaction ends: id, attributes, restricted, objected, erased_at,
+    merged_into (who is left of two that became one; who decides for the other one decides wrongly)."""
     found = await fetch(
         c,
-        "select id, attributes, restricted, erased_at from customers "
+        "select id, attributes, restricted, objected, erased_at, merged_into from customers "
         "where id = any(cast(:ids as bigint[])) order by id for no key update",
         ids=sorted(set(ids)),
     )
@@ -84,6 +77,25 @@ async def write_attributes(c: Connection, changed: dict[int, dict[str, Any]]) ->
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, attributes jsonb) where customers.id = r.id",
             rows=rows({"id": i, "attributes": a} for i, a in changed.items()),
         )
+
+
+async def write_standing(c: Connection, customer: int, *, restricted: bool, objected: bool) -> None:
+    """Whether nothing is sent to this (locked) customer, and whether they object to profiling."""
+    await run(
+        c,
+        "update customers set restricted = :restricted, objected = :objected, updated_at = sojourn_now() where id = :id",
+        id=customer,
+        restricted=restricted,
+        objected=objected,
+    )
+
+
+async def objectors(c: Connection, ids: Sequence[int]) -> frozenset[int]:
+    """Those of these customers who object to profiling."""
+    if not ids:
+        return frozenset()
+    found = await fetch(c, "select id from customers where id = any(cast(:ids as bigint[])) and objected", ids=list(ids))
+    return frozenset(r.id for r in found)
 
 
 async def add_consents(c: Connection, statements: Sequence[dict[str, Any]]) -> None:
@@ -104,34 +116,100 @@ async def consents(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Every statement of these customers, oldest first; its id is its version."""
     return await fetch(
         c,
-        "select id, customer_id, channel, topic, state, source, wording, at, until from consents "
+        "select id, customer_id, channel, topic, state, source, wording, at, until, via from consents "
         "where customer_id = any(cast(:ids as bigint[])) order by at, id",
         ids=list(ids),
     )
 
 
+def stronger(known: str, new: str) -> str:
+    """SQL for the reason that stays of two for which an address is suppressed, each an alias of `suppressions`: a complaint
+    before any other, a STOP, which a START lifts, last."""
+    return (
+        f"case when {known}.lifted_at is null and ({new}.reason = 'stop' or {known}.reason = 'complaint') "
+        f"then {known}.reason else {new}.reason end"
+    )
+
+
+STRONGEST = "reason = 'stop', reason <> 'complaint', at desc"
+"""SQL's order of several suppressions of one address: the one that stays first."""
+
+
 async def suppress(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Never use these addresses again: customer_id, channel, address, reason, at."""
+    """Never use these addresses again: customer_id, channel, address, reason, at. Of whoever was erased none is kept. A STOP that
+    is older than the START that lifted it changes nothing; and it takes no other reason's place, which no START lifts."""
     if items:
         await run(
             c,
             "insert into suppressions (customer_id, channel, address, reason, at) "
             "select distinct on (customer_id, channel, address) * from jsonb_to_recordset(cast(:rows as jsonb)) as "
             "r(customer_id bigint, channel text, address text, reason text, at timestamptz) "
-            "order by customer_id, channel, address "
-            "on conflict (customer_id, channel, address) do update set lifted_at = null, reason = excluded.reason",
+            "where not exists (select 1 from customers p where p.id = r.customer_id and p.erased_at is not null) "
+            f"order by customer_id, channel, address, {STRONGEST} "
+            "on conflict (customer_id, channel, address) do update set lifted_at = null, "
+            f"at = greatest(suppressions.at, excluded.at), reason = {stronger('suppressions', 'excluded')} "
+            "where excluded.reason <> 'stop' or coalesce(suppressions.lifted_at <= excluded.at, true)",
+            rows=rows(items),
+        )
+
+
+async def unstop(c: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """These addresses may be used again where an earlier STOP kept them from it: customer_id, channel, address, at. That is kept
+    also where there was none: an older STOP that comes later changes nothing then."""
+    if items:
+        await run(
+            c,
+            "insert into suppressions (customer_id, channel, address, reason, at, lifted_at) "
+            "select customer_id, channel, address, 'stop', max(at), max(at) from jsonb_to_recordset(cast(:rows as jsonb)) as "
+            "r(customer_id bigint, channel text, address text, at timestamptz) "
+            "where not exists (select 1 from customers p where p.id = r.customer_id and p.erased_at is not null) "
+            "group by 1, 2, 3 order by 1, 2, 3 "
+            "on conflict (customer_id, channel, address) do update set lifted_at = excluded.lifted_at "
+            "where suppressions.reason = 'stop' "
+            "and coalesce(suppressions.lifted_at, suppressions.at) < excluded.lifted_at",
             rows=rows(items),
         )
 
 
 async def suppressions(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
-    """Addresses of these customers that a channel must not use: customer_id, channel, address, reason."""
+    """Addresses of these customers that a channel must not use: customer_id, channel, address, reason. Who said STOP said it for
+    the number, whoever else has it, however they write it, until somebody says START from it."""
     return await fetch(
         c,
         "select customer_id, channel, address, reason from suppressions "
-        "where customer_id = any(cast(:ids as bigint[])) and lifted_at is null",
+        "where customer_id = any(cast(:ids as bigint[])) and lifted_at is null "
+        "union select p.id, h.name, p.attributes ->> h.address, 'stop' from customers p "
+        "join channels h on p.attributes ? h.address "
+        f"where p.id = any(cast(:ids as bigint[])) and exists (select 1 from suppressions s where s.channel = h.name "
+        f"and s.reason = 'stop' and {_same('s')} and s.lifted_at is null and s.customer_id <> p.id "
+        f"and not exists (select 1 from suppressions l where l.channel = h.name and l.reason = 'stop' and {_same('l')} "
+        "and l.lifted_at > s.at))",
         ids=list(ids),
     )
+
+
+async def complaints_that_count(c: Connection, items: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Channel → how many of these complaints speak against its sender: customer_id, channel, message, told_by_provider. One per
+    customer, as long as it suppresses them, and what others than the provider tell only of a message that went to them."""
+    if not items:
+        return {}
+    found = await fetch(
+        c,
+        "select r.channel, count(distinct r.customer_id) as n from jsonb_to_recordset(cast(:rows as jsonb)) as "
+        "r(customer_id bigint, channel text, message text, told_by_provider boolean) "
+        "where not exists (select 1 from suppressions s where s.customer_id = r.customer_id and s.channel = r.channel "
+        "and s.reason = 'complaint' and s.lifted_at is null) "
+        "and (r.told_by_provider or exists (select 1 from messages m where m.key = r.message and m.customer_id = r.customer_id "
+        "and m.channel = r.channel and m.sent_at is not null)) group by 1",
+        rows=rows(items),
+    )
+    return {r.channel: r.n for r in found}
+
+
+def _same(row: str) -> str:
+    """That a suppression is of the address that `p` has on `h`, but for blanks, brackets, dots and hyphens."""
+    plain = "regexp_replace({}, '[ ().]|(?<=.)-', '', 'g')"
+    return f"{plain.format(f'{row}.address')} = {plain.format('(p.attributes ->> h.address)')}"
 
 
 async def open_holds(c: Connection, items: Sequence[dict[str, Any]]) -> None:

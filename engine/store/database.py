@@ -5,10 +5,10 @@ Statements take arrays or one JSON document of rows (`rows`) and return rows; no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -22,6 +22,19 @@ set_json_dumps(orjson.dumps)
 
 Connection = AsyncConnection
 Database = AsyncEngine
+
+COLLISIONS = 10
+"""How often a transaction is tried that collides with another."""
+
+T = TypeVar("T")
+
+
+class Outrun(Exception):
+    """Raised within `collision_free`: what the transaction read is no longer so behind its locks; it is to be run again."""
+
+
+class _Enough(Exception):
+    """What was to be shown is known: nothing of it is kept."""
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -54,10 +67,38 @@ async def transaction(database: Database) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
+async def snapshot(database: Database) -> AsyncIterator[Connection]:
+    """One transaction that sees the store as it was at its first statement, whatever others commit meanwhile: for who reads much
+    of one moment, and need hold up nobody for it."""
+    async with database.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with connection.begin():
+            yield connection
+
+
+@asynccontextmanager
 async def at_once(database: Database) -> AsyncIterator[Connection]:
     """A connection on which every statement commits by itself: for single statements that hold a lock which many wait for."""
     async with database.connect() as connection:
         yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+async def collision_free(database: Database, do: Callable[[Connection], Awaitable[T]], *, dry_run: bool = False) -> T:
+    """What `do` gives, in one transaction; run again where PostgreSQL gave it up in favour of another, or it was `Outrun`: the
+    last of `COLLISIONS` attempts raises. `dry_run`: nothing of it is kept."""
+    for attempt in range(1, COLLISIONS + 1):
+        try:
+            async with transaction(database) as c:
+                answer = await do(c)
+                if dry_run:
+                    raise _Enough
+            return answer
+        except _Enough:
+            return answer
+        except (Outrun, DBAPIError) as error:
+            if attempt == COLLISIONS or not (isinstance(error, Outrun) or collided(error)):
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def collided(error: DBAPIError) -> bool:
@@ -65,7 +106,7 @@ def collided(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
 
 
-def _arguments(values: dict[str, Any]) -> dict[str, Any]:
+def arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """Lists of whole numbers as PostgreSQL's array literals, which every statement casts to its type: this takes a seventh of
     the time that the driver's own way takes."""
     return {name: _literal(value) if type(value) is list else value for name, value in values.items()}
@@ -77,12 +118,12 @@ def _literal(value: list[Any]) -> Any:
 
 async def fetch(connection: Connection, statement: str, /, **values: Any) -> list[Row[Any]]:
     """All rows of `statement`."""
-    return list((await connection.execute(_prepared(statement), _arguments(values))).all())
+    return list((await connection.execute(_prepared(statement), arguments(values))).all())
 
 
 async def run(connection: Connection, statement: str, /, **values: Any) -> int:
     """Execute `statement`; the number of rows it touched."""
-    return (await connection.execute(_prepared(statement), _arguments(values))).rowcount
+    return (await connection.execute(_prepared(statement), arguments(values))).rowcount
 
 
 _statements: dict[str, Any] = {}

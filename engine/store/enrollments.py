@@ -6,21 +6,16 @@ Callers hold the lock of the customers concerned (`customers.lock`), which is wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
 
+from engine.observe import tracing
 from engine.store import ledger, planned
 from engine.store.database import Connection, fetch, rows, run
 
-
-async def new_ids(c: Connection, count: int) -> list[int]:
-    """`count` fresh enrollment ids."""
-    found = await fetch(
-        c, "select nextval(pg_get_serial_sequence('enrollments', 'id')) as id from generate_series(1, :n)", n=count
-    )
-    return [r.id for r in found]
+CHANNEL = "sojourn_inputs"
+"""PostgreSQL NOTIFY channel on which it is said that the relay has work."""
 
 
 async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
@@ -38,54 +33,6 @@ async def of_customers(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     )
 
 
-async def earlier(c: Connection, candidates: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str, str], Row[Any]]:
-    """(customer, journey, key) → last entry (`entered_at`), how many (`n`) and the highest `number`, where there was one."""
-    if not candidates:
-        return {}
-    found = await fetch(
-        c,
-        "select e.customer_id, e.journey, e.key, max(e.entered_at) as entered_at, count(*) as n, max(e.number) as number "
-        "from enrollments e join unnest(cast(:ids as bigint[]), cast(:journeys as text[]), cast(:keys as text[])) "
-        "as w(customer_id, journey, key) using (customer_id, journey, key) group by 1, 2, 3",
-        ids=[i for i, _, _ in candidates],
-        journeys=[j for _, j, _ in candidates],
-        keys=[k for _, _, k in candidates],
-    )
-    return {(r.customer_id, r.journey, r.key): r for r in found}
-
-
-async def entered(c: Connection, ids: Sequence[int], since: datetime) -> list[Row[Any]]:
-    """Every entry of these customers at `since` or later, whatever became of it: customer_id, journey, entered_at."""
-    return await fetch(
-        c,
-        "select customer_id, journey, entered_at from enrollments "
-        "where customer_id = any(cast(:ids as bigint[])) and entered_at >= :since",
-        ids=list(ids),
-        since=since,
-    )
-
-
-async def shared(c: Connection, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
-    """Who is or was in a journey for a `once_per` value: journey, once, key, last `entered_at`, `live` (a customer inside,
-    else None).
-    Each (journey, value) stays claimed by this transaction until it ends, so that two people can't enter for it at once."""
-    names = sorted(set(claims))
-    values = {"journeys": [j for j, _ in names], "onces": [o for _, o in names]}
-    await fetch(
-        c,
-        "select pg_advisory_xact_lock(hashtextextended(w.journey || '/' || w.once, 0)) from "
-        "unnest(cast(:journeys as text[]), cast(:onces as text[])) as w(journey, once)",
-        **values,
-    )
-    return await fetch(
-        c,
-        "select e.journey, e.once, e.key, max(e.entered_at) as entered_at, "
-        "max(e.customer_id) filter (where e.status <> 'ended') as live from enrollments e join "
-        "unnest(cast(:journeys as text[]), cast(:onces as text[])) as w(journey, once) using (journey, once) group by 1, 2, 3",
-        **values,
-    )
-
-
 async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """New enrollments with their first input (number 1, kind `begin`): id, customer_id, journey, plan, key, number, holdout,
     global_holdout (its name, where the customer is in it), depth, entry_event, entered_at, goal_until, lane, urgent (the relay
@@ -98,7 +45,7 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
                 select * from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, customer_id bigint, journey text,
                     plan text, key text, number integer, holdout boolean, depth smallint, entry_event bigint,
                     entered_at timestamptz, goal_until timestamptz, lane smallint, once text, ended_at timestamptz, reason text,
-                    global_holdout text, urgent boolean)
+                    global_holdout text, urgent boolean, trace text)
             ), e as (
                 insert into enrollments (id, customer_id, journey, plan, key, number, holdout, depth, entry_event,
                     entered_at, goal_until, once, global_holdout, urgent, status, ended_at, reason)
@@ -106,31 +53,36 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> None:
                     global_holdout, urgent, case when ended_at is null then 'live' else 'ended' end, ended_at,
                     coalesce(reason, '') from r
             )
-            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id)
-            select id, 1, lane, urgent, 'begin', entered_at, entry_event from r order by id""",
+            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id, trace)
+            select id, 1, lane, urgent, 'begin', entered_at, entry_event, coalesce(trace, :trace) from r order by id""",
             rows=rows(items),
+            trace=tracing.carried(),
         )
 
 
 async def append_inputs(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Number and write inputs, in order: enrollment_id, kind, at, event_id, matched, reason."""
+    """Number and write inputs, in order: enrollment_id, kind, at, event_id, matched, reason. They stay in the lane in which their
+    enrollment began, also where it has come to another customer since."""
     if items:
         await run(
             c,
             """with r as (
                 select *, row_number() over () as ord from jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint,
-                    kind text, at timestamptz, event_id bigint, matched jsonb, reason text)
+                    kind text, at timestamptz, event_id bigint, matched jsonb, reason text, trace text)
             ), n as (
                 select enrollment_id, count(*) as n from r group by 1
             ), e as (
                 update enrollments set last_seq = last_seq + n.n from n where enrollments.id = n.enrollment_id
-                returning enrollments.id, enrollments.customer_id, enrollments.urgent, enrollments.last_seq - n.n as base
+                returning enrollments.id, coalesce(enrollments.lane, enrollments.customer_id % 64) as lane, enrollments.urgent,
+                    enrollments.last_seq - n.n as base
             )
-            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id, matched, reason)
+            insert into inputs (enrollment_id, seq, lane, urgent, kind, at, event_id, matched, reason, trace)
             select r.enrollment_id, e.base + row_number() over (partition by r.enrollment_id order by r.ord),
-                e.customer_id % 64, e.urgent, r.kind, r.at, r.event_id, coalesce(r.matched, '[]'), coalesce(r.reason, '')
+                e.lane, e.urgent, r.kind, r.at, r.event_id, coalesce(r.matched, '[]'), coalesce(r.reason, ''),
+                coalesce(r.trace, :trace)
             from r join e on e.id = r.enrollment_id order by r.ord""",
             rows=rows(items),
+            trace=tracing.carried(),
         )
 
 
@@ -227,26 +179,29 @@ async def matched_inputs(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
 
 
 async def record_positions(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """The projection of where enrollments stand: id, step, wake_at, state (what a rebuild starts from)."""
+    """The projection of where enrollments stand: id, step, wake_at, state (what a rebuild starts from). A state that
+    has seen fewer inputs than the one that is there comes late, and is left."""
     if items:
         await lock_rows(c, [i["id"] for i in items])
         await run(
             c,
             "update enrollments set step = r.step, wake_at = r.wake_at, state = r.state from "
             "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, step text, wake_at timestamptz, state jsonb) "
-            "where enrollments.id = r.id and status <> 'ended'",
+            "where enrollments.id = r.id and status <> 'ended' "
+            "and coalesce((r.state ->> 6)::int, 0) >= coalesce((enrollments.state ->> 6)::int, 0)",  # it may have moved meanwhile
             rows=rows(items),
         )
 
 
 async def record_deferrals(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """The projection for those whose send waits: id, step, wake_at. What a rebuild starts from stays as it is."""
+    """The projection for those whose command waits for another try: id, step, wake_at, kept_back (whether because of a pause).
+    What a rebuild starts from stays as it is."""
     if items:
         await lock_rows(c, [i["id"] for i in items])
         await run(
             c,
-            "update enrollments set step = r.step, wake_at = r.wake_at from "
-            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, step text, wake_at timestamptz) "
+            "update enrollments set step = r.step, wake_at = r.wake_at, kept_back = r.kept_back from "
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, step text, wake_at timestamptz, kept_back boolean) "
             "where enrollments.id = r.id and status <> 'ended'",
             rows=rows(items),
         )
@@ -259,13 +214,14 @@ async def try_again(c: Connection, ids: Sequence[int]) -> None:
 
 
 async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Merge `vars` into enrollments: id, vars."""
+    """Merge `vars` into enrollments that haven't ended: id, vars."""
     if items:
         await lock_rows(c, [i["id"] for i in items])
         await run(
             c,
             "update enrollments set vars = enrollments.vars || r.vars from "
-            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, vars jsonb) where enrollments.id = r.id",
+            "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, vars jsonb) where enrollments.id = r.id "
+            "and enrollments.status <> 'ended'",  # what comes late must not stay behind when somebody was erased
             rows=rows(items),
         )
 
@@ -273,19 +229,43 @@ async def write_vars(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 async def lock_customers(c: Connection, enrollments: Sequence[int]) -> list[int]:
     """Lock these enrollments' customers, then all of those customers' unfinished enrollments: each in id order, so that two
     transactions never wait for each other. The customers' ids."""
-    owners = await fetch(
-        c,
-        "select id from customers where id in (select customer_id from enrollments where id = any(cast(:ids as bigint[]))) "
-        "order by id for no key update",
-        ids=list(enrollments),
-    )
+    locked = sorted(set((await lock_owners(c, enrollments)).values()))
     await fetch(
         c,
         "select id from enrollments where customer_id = any(cast(:ids as bigint[])) and status <> 'ended' "
         "order by id for no key update",
-        ids=[r.id for r in owners],
+        ids=locked,
     )
-    return [r.id for r in owners]
+    return locked
+
+
+async def lock_owners(c: Connection, enrollments: Sequence[int]) -> dict[int, int]:
+    """Enrollment → its customer, all of whom are locked in id order: whose they are behind the locks, also where a merge that was
+    under way has just given them to somebody else."""
+    held: dict[int, int] = {}
+    while enrollments:
+        found = await fetch(
+            c, "select id, customer_id from enrollments where id = any(cast(:ids as bigint[]))", ids=list(enrollments)
+        )
+        owners = {r.id: r.customer_id for r in found}
+        if owners == held:
+            break
+        held = owners
+        await fetch(
+            c,
+            "select id from customers where id = any(cast(:ids as bigint[])) order by id for no key update",
+            ids=sorted(set(held.values())),
+        )
+    return held
+
+
+async def lock_all(c: Connection, customers: Sequence[int]) -> None:
+    """Lock every enrollment of these (locked) customers in id order, also those that have ended."""
+    await fetch(
+        c,
+        "select id from enrollments where customer_id = any(cast(:ids as bigint[])) order by id for no key update",
+        ids=list(customers),
+    )
 
 
 async def lock_rows(c: Connection, ids: Sequence[int]) -> None:
@@ -297,4 +277,22 @@ async def lock_rows(c: Connection, ids: Sequence[int]) -> None:
 
 async def tell_relay(c: Connection) -> None:
     """Wake the relay when this transaction commits."""
-    await run(c, "select pg_notify('sojourn_inputs', '')")
+    await run(c, "select pg_notify(:channel, '')", channel=CHANNEL)
+
+
+async def waiting(c: Connection, steps: Sequence[tuple[str, str]], after: int, until: int, count: int) -> list[Row[Any]]:
+    """id and step of the next `count` live enrollments after number `after`, up to `until`, that are recorded as waiting in one
+    of these (plan, step), or with the step "" are inside the plan at all. Not those to whom the relay has yet to say that time
+    passed (`$time`)."""
+    return await fetch(
+        c,
+        "select e.id, e.step from enrollments e where e.id > :after and e.id <= :until and e.status = 'live' and exists ("
+        "select 1 from unnest(cast(:plans as text[]), cast(:steps as text[])) as w(plan, step) "
+        "where w.plan = e.plan and w.step in (e.step, '')) and not exists (select 1 from inputs i join events v on "
+        "v.id = i.event_id where i.enrollment_id = e.id and i.relayed_at is null and v.name = '$time') order by e.id limit :n",
+        plans=[p for p, _ in steps],
+        steps=[s for _, s in steps],
+        after=after,
+        until=until,
+        n=count,
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
 
-from engine.store.database import Connection, fetch, rows, run
+from engine.store.database import Connection, fetch, rows
 
 
 async def known(c: Connection, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of these (source, message id) that are stored already."""
+    if not names:
+        return set()
     found = await fetch(
         c,
         "select v.source, v.message_id from events v join unnest(cast(:sources as text[]), cast(:ids as text[])) "
@@ -40,22 +43,38 @@ async def insert(c: Connection, items: Sequence[dict[str, Any]]) -> dict[tuple[s
 
 
 async def of_names(c: Connection, customers: Sequence[int], names: Sequence[str]) -> list[Row[Any]]:
-    """Every event of these names of these customers, in order of occurrence: customer_id, name, properties, occurred_at."""
+    """Every event of these names of these customers, in order of occurrence: id, customer_id, name, properties, occurred_at,
+    emptied (whether retention has taken its properties)."""
     return await fetch(
         c,
-        "select customer_id, name, properties, occurred_at from events "
+        "select id, customer_id, name, properties, occurred_at, emptied from events "
         "where customer_id = any(cast(:ids as bigint[])) and name = any(cast(:names as text[])) order by occurred_at, id",
         ids=list(customers),
         names=list(names),
     )
 
 
-async def quarantine(c: Connection, items: Sequence[dict[str, Any]]) -> None:
-    """Keep aside what can't be taken as it is: source, at, reason, body."""
-    if items:
-        await run(
-            c,
-            "insert into quarantine (source, at, reason, body) select source, at, reason, body from "
-            "jsonb_to_recordset(cast(:rows as jsonb)) as r(source text, at timestamptz, reason text, body jsonb)",
-            rows=rows(items),
-        )
+TELLING = ("$identify", "$set", "$group")
+"""Events whose properties are attributes."""
+
+
+async def told_since(c: Connection, moments: Mapping[int, datetime]) -> dict[tuple[int, str], datetime]:
+    """(customer, attribute) → when it was last told of, where that was after the customer's moment."""
+    if not moments:
+        return {}
+    found = await fetch(
+        c,
+        "select e.customer_id, k.name, max(e.occurred_at) as at "
+        "from unnest(cast(:ids as bigint[]), cast(:moments as timestamptz[])) as w(id, at) join events e "
+        "on e.customer_id = w.id and e.name = any(cast(:names as text[])) and e.occurred_at > w.at "
+        "cross join lateral jsonb_object_keys(e.properties) as k(name) group by 1, 2",
+        ids=list(moments),
+        moments=list(moments.values()),
+        names=list(TELLING),
+    )
+    return {(r.customer_id, r.name): r.at for r in found}
+
+
+async def by_id(c: Connection, event: int) -> Row[Any]:
+    """One event: id, name, properties, occurred_at."""
+    return (await fetch(c, "select id, name, properties, occurred_at from events where id = :id", id=event))[0]

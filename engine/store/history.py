@@ -1,4 +1,4 @@
-"""What happened, read back: the statements behind `why`, lists of enrollments and summaries. Reads only; decides nothing."""
+"""What happened, read back: the statements behind `why` and summaries. Reads only; decides nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,42 @@ from sqlalchemy.engine import Row
 from engine.core.wire import Json
 from engine.store.database import Connection, fetch
 
+_NAMED = (
+    "value = any(cast(:values as text[])) and (value = :text or (kind, value) in (select * from "
+    "unnest(cast(:kinds as text[]), cast(:forms as text[]))))"
+)
+_WRITTEN = "merged_into is null and (lower(attributes->>'email') = lower(:text) or attributes->>'phone' = :text)"
 
-async def by_identifier(c: Connection, text: str) -> int | None:
-    """The customer with this identifier (a user id before any other kind), or with this e-mail address or phone number."""
+
+def _ways(text: str, ways: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters of `_NAMED` and `_WRITTEN`."""
+    values, kinds, forms = [text, *(v for _, v in ways)], [k for k, _ in ways], [v for _, v in ways]
+    return {"text": text, "values": values, "kinds": kinds, "forms": forms}
+
+
+async def by_identifier(c: Connection, text: str, ways: Sequence[tuple[str, str]] = ()) -> int | None:
+    """The customer with this identifier (a user id before any other kind), or with this e-mail address or phone number. `ways`:
+    identifiers (kind, value) that say the same in their normal form."""
     found = await fetch(
         c,
-        "(select customer_id, case kind when 'user_id' then 0 else 1 end as rank from identifiers where value = :text) union all "
-        "(select id, 2 from customers where lower(attributes->>'email') = lower(:text) or attributes->>'phone' = :text limit 1) "
-        "order by 2, 1 limit 1",
-        text=text,
-    )
+        "select customer_id, case kind when 'user_id' then 0 else 1 end as rank from identifiers "
+        f"where {_NAMED} order by 2, 1 limit 1",
+        **_ways(text, ways),
+    ) or await fetch(c, f"select id as customer_id from customers where {_WRITTEN} order by 1 limit 1", text=text)
     return int(found[0].customer_id) if found else None
+
+
+async def also_known(c: Connection, text: str, ways: Sequence[tuple[str, str]], customer: int) -> list[int]:
+    """Other customers than this one whom `text` may mean, as `by_identifier` reads it; none where it is a user id."""
+    found = await fetch(
+        c,
+        f"select w.id from (select customer_id as id from identifiers where {_NAMED} "
+        f"union select id from customers where {_WRITTEN}) w where w.id <> :customer "
+        "and not exists (select 1 from identifiers u where u.kind = 'user_id' and u.value = :text) order by 1 limit 20",
+        customer=customer,
+        **_ways(text, ways),
+    )
+    return [r.id for r in found]
 
 
 async def alike(c: Connection, text: str) -> list[str]:
@@ -37,10 +62,10 @@ async def alike(c: Connection, text: str) -> list[str]:
 
 
 async def person(c: Connection, customer: int) -> Row[Any] | None:
-    """The customer's row (id, attributes, restricted, erased_at, created_at) with `identifiers` as [kind, value] pairs."""
+    """The customer's row (id, attributes, restricted, objected, erased_at, created_at) with `identifiers` as [kind, value]."""
     found = await fetch(
         c,
-        "select p.id, p.attributes, p.restricted, p.erased_at, p.created_at, "
+        "select p.id, p.attributes, p.restricted, p.objected, p.erased_at, p.created_at, "
         "coalesce((select jsonb_agg(jsonb_build_array(i.kind, i.value) "
         "order by i.kind desc, i.value) from identifiers i where i.customer_id = p.id), '[]') as identifiers "
         "from customers p where p.id = :id",
@@ -50,13 +75,17 @@ async def person(c: Connection, customer: int) -> Row[Any] | None:
 
 
 async def passages(c: Connection, customer: int, journey: str | None) -> list[Row[Any]]:
-    """The customer's enrollments (in one journey, or all), oldest first, each with the event that it began with."""
+    """The customer's enrollments (in one journey, or all), oldest first, each with the event that it began with, its pauses and
+    its journey's."""
     return await fetch(
         c,
         "select e.id, e.journey, e.plan, e.key, e.number, e.status, e.reason, e.holdout, e.global_holdout, e.entered_at, "
         "e.ended_at, e.step, e.wake_at, e.goal_at, e.goal_value, e.cohort_id, e.entry_event, "
-        "v.name as entry_name, v.occurred_at as entry_at "
-        "from enrollments e join events v on v.id = e.entry_event where e.customer_id = :id "
+        "v.name as entry_name, v.occurred_at as entry_at, e.paused_at, e.last_paused_at, e.resumed_at, "
+        "j.paused_at as journey_paused_at, j.last_paused_at as journey_last_paused_at, j.resumed_at as journey_resumed_at, "
+        "coalesce(j.paused_reason, '') as paused_reason "
+        "from enrollments e join events v on v.id = e.entry_event left join journeys j on j.name = e.journey "
+        "where e.customer_id = :id "
         "and (cast(:journey as text) is null or e.journey = :journey) order by e.entered_at, e.id",
         id=customer,
         journey=journey,
@@ -82,6 +111,26 @@ async def messages(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
         "expires_at, decided_at, until, tries, sent_at, provider_id, words, tags from messages "
         "where enrollment_id = any(cast(:ids as bigint[])) order by id",
         ids=list(enrollments),
+    )
+
+
+BECAME = ("message_delivered", "message_opened", "message_clicked", "message_bounced", "message_complained", "message_replied")
+"""Events that tell what became of a message; so does `unsubscribed` where it names one."""
+
+
+async def became(c: Connection, customer: int, keys: Sequence[str]) -> list[Row[Any]]:
+    """What was told of these messages of a customer after they were handed over, in order: key, at, event, words (the provider's
+    own, or the reply), url, machine."""
+    return await fetch(
+        c,
+        "select properties ->> 'message' as key, occurred_at as at, name as event, coalesce(properties ->> 'words', "
+        "properties ->> 'reason', properties ->> 'text', '') as words, coalesce(properties ->> 'url', '') as url, "
+        "coalesce(properties ->> 'machine', '') = 'true' as machine from events where customer_id = :customer "
+        "and name = any(cast(:names as text[])) and properties ->> 'message' = any(cast(:keys as text[])) "
+        "order by occurred_at, id",
+        customer=customer,
+        names=[*BECAME, "unsubscribed"],
+        keys=list(keys),
     )
 
 
@@ -142,35 +191,26 @@ async def first_deployed(c: Connection, journeys: Sequence[str]) -> dict[str, An
     return {r.name: r.at for r in found}
 
 
-async def listing(
-    c: Connection,
-    *,
-    journey: str | None = None,
-    status: str | None = None,
-    customer: int | None = None,
-    reason: str | None = None,
-    ids: Sequence[int] | None = None,
-    limit: int | None = None,
-) -> list[Row[Any]]:
-    """Enrollments that fit all that is given (`reason`: a part of it, ignoring case), newest first, with a `user` to call the
-    customer by."""
+async def one(c: Connection, enrollment: int) -> Row[Any] | None:
+    """An enrollment's own row, with how many of its inputs no cohort has been told yet (`pending`); None: there is none."""
+    found = await fetch(
+        c,
+        "select e.id, e.customer_id, e.journey, e.plan, e.cohort_id, e.state, e.parked_at, e.kept_back, "
+        "(select count(*) from inputs i where i.enrollment_id = e.id and i.relayed_at is null) as pending "
+        "from enrollments e where e.id = :id",
+        id=enrollment,
+    )
+    return found[0] if found else None
+
+
+async def acts(c: Connection, customer: int, enrollment: int) -> list[Row[Any]]:
+    """What this enrollment's own steps brought in about its customer (`set`, `emit`, `start`), in order: at, name, key."""
     return await fetch(
         c,
-        "select e.id, e.customer_id, e.journey, e.key, e.status, e.reason, e.holdout, e.step, e.wake_at, e.entered_at, "
-        "e.ended_at, coalesce((select i.value from identifiers i where i.customer_id = e.customer_id "
-        "order by i.kind desc, i.value limit 1), "
-        "'') as user from enrollments e where (cast(:journey as text) is null or e.journey = :journey) "
-        "and (cast(:status as text) is null or e.status = :status) "
-        "and (cast(:customer as bigint) is null or e.customer_id = :customer) "
-        "and (cast(:reason as text) is null or strpos(lower(e.reason), lower(:reason)) > 0) "
-        "and (cast(:ids as bigint[]) is null or e.id = any(cast(:ids as bigint[]))) "
-        "order by e.id desc limit cast(:limit as bigint)",
-        journey=journey,
-        status=status,
+        "select accepted_at as at, name, message_id as key from events where customer_id = :customer and source = 'journey' "
+        "and starts_with(message_id, :begin) order by accepted_at, id",
         customer=customer,
-        reason=reason,
-        ids=list(ids) if ids is not None else None,
-        limit=limit,
+        begin=f"{enrollment}/",
     )
 
 
@@ -182,12 +222,14 @@ async def message_counts(c: Connection) -> list[Row[Any]]:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What one message of a source led to. `entered`: (journey, enrollment) · `moved`: (journey, kind of input) · `refused`:
-    (journey, how a limit on journeys kept the customer out) · `quarantined`: why it was kept aside."""
+    (journey, how a limit on journeys kept the customer out) · `broadcast`: journeys that it brings others into ·
+    `quarantined`: why it was kept aside."""
 
     entered: tuple[tuple[str, int], ...] = ()
     moved: tuple[tuple[str, str], ...] = ()
     quarantined: str = ""
     refused: tuple[tuple[str, str], ...] = ()
+    broadcast: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
@@ -195,6 +237,7 @@ class Told:
             "entered": [{"journey": j, "enrollment": i} for j, i in self.entered],
             "moved": [{"journey": j, "by": k} for j, k in self.moved],
             "refused": [{"journey": j, "detail": d} for j, d in self.refused],
+            "broadcast": list(self.broadcast),
             "quarantined": self.quarantined,
         }
 
@@ -207,12 +250,15 @@ async def told(c: Connection, message_id: str) -> Told:
         "join enrollments e on e.id = i.enrollment_id where v.message_id = :id union all "
         "select r.journey, null, 'refused', r.detail from events v join refusals r on r.event_id = v.id "
         "where v.message_id = :id union all "
-        "select null, null, 'quarantined', reason from quarantine where body->>'message_id' = :id order by 2, 3",
+        "select b.journey, null, 'broadcast', null from events v join broadcasts b on b.event_id = v.id "
+        "where v.message_id = :id union all "
+        "select null, null, 'quarantined', reason from quarantine where message_id = :id order by 2, 3",
         id=message_id,
     )
     return Told(
         entered=tuple((r.journey, r.id) for r in found if r.kind == "begin"),
-        moved=tuple((r.journey, r.kind) for r in found if r.kind not in ("begin", "quarantined", "refused")),
+        moved=tuple((r.journey, r.kind) for r in found if r.kind not in ("begin", "quarantined", "refused", "broadcast")),
+        broadcast=tuple(r.journey for r in found if r.kind == "broadcast"),
         refused=tuple((r.journey, r.reason) for r in found if r.kind == "refused"),
         quarantined=next((r.reason for r in found if r.kind == "quarantined"), ""),
     )

@@ -20,10 +20,14 @@ whatever becomes of it."""
 
 
 async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
-    """What the ledger knows under these keys; `leased`: somebody's handover lease is running (`owner`)."""
+    """What the ledger knows under these keys; `leased`: somebody's handover lease is running (`owner`); `rule`: what the
+    consent gate named, of one that it dropped."""
     found = await fetch(
         c,
-        "select key, status, reason, tries, slot_at, sent_at, decided_at, until, planned_at, words, policy, consent_version, "
+        "select key, channel, status, reason, tries, slot_at, sent_at, decided_at, until, planned_at, expires_at, words, policy, "
+        "consent_version, "
+        "case when status = 'dropped' and reason = 'consent' then "
+        "(select d.rule from decisions d where d.key = messages.key order by d.id desc limit 1) end as rule, "
         "lease_owner as owner, coalesce(lease_until > clock_timestamp(), false) as leased, "
         "greatest(extract(epoch from lease_until - clock_timestamp()), 0) as lease_left "
         "from messages where key = any(cast(:keys as text[]))",
@@ -34,10 +38,10 @@ async def by_key(c: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
 
 async def slots(c: Connection, customers: Sequence[int], since: datetime, tiers: Sequence[str]) -> list[Row[Any]]:
     """Slots that these customers' counted messages took after `since`: customer_id, key, tier, channel, topic, journey, at,
-    tags."""
+    tags, charged."""
     return await fetch(
         c,
-        "select customer_id, key, tier, channel, topic, journey, slot_at as at, tags from messages "
+        "select customer_id, key, tier, channel, topic, journey, slot_at as at, tags, charged from messages "
         "where customer_id = any(cast(:ids as bigint[])) and slot_at > :since and tier = any(cast(:tiers as text[]))",
         ids=list(customers),
         since=since,
@@ -46,11 +50,14 @@ async def slots(c: Connection, customers: Sequence[int], since: datetime, tiers:
 
 
 async def journey_states(c: Connection, enrollments: Sequence[int]) -> dict[int, Row[Any]]:
-    """Enrollment → status, reason, holdout, and why its journey is paused (None: it isn't)."""
+    """Enrollment → customer_id, status, reason, holdout; `paused` (whether it or its journey is), and the pauses that there are
+    and were last: journey_paused_at, journey_last_paused_at, journey_resumed_at, paused_reason, paused_at, last_paused_at,
+    resumed_at, kept_back; and the step that was skipped last: skipped, skipped_at (None: none)."""
     found = await fetch(
         c,
-        "select e.id, e.status, e.reason, e.holdout, e.journey, "
-        "case when j.paused_at is not null then coalesce(j.paused_reason, 'paused') end as paused "
+        "select e.id, e.customer_id, e.status, e.reason, e.holdout, e.journey, e.paused_at, e.last_paused_at, e.resumed_at, "
+        "j.paused_at as journey_paused_at, j.last_paused_at as journey_last_paused_at, j.resumed_at as journey_resumed_at, "
+        "j.paused_reason, coalesce(j.paused_at, e.paused_at) is not null as paused, e.kept_back, e.skipped, e.skipped_at "
         "from enrollments e left join journeys j on j.name = e.journey where e.id = any(cast(:ids as bigint[]))",
         ids=list(enrollments),
     )
@@ -64,16 +71,17 @@ async def write(c: Connection, items: Sequence[dict[str, Any]], *, owner: str, l
             c,
             """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
                 channel, topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until, lease_owner,
-                lease_until, tries, policy, consent_version, tags)
+                lease_until, tries, policy, consent_version, tags, charged)
             select key, enrollment_id, customer_id, journey, plan, step, attempt, template, template_hash,
                 channel, topic, tier, status, reason, detail, planned_at, expires_at, decided_at, slot_at, until,
                 case when status = 'handed_over' then :owner end,
                 case when status = 'handed_over' then clock_timestamp() + make_interval(secs => :lease) end,
-                case when status = 'handed_over' then 1 else 0 end, policy, consent_version, tags
+                case when status = 'handed_over' then 1 else 0 end, policy, consent_version, tags, charged
             from jsonb_to_recordset(cast(:rows as jsonb)) as r(key text, enrollment_id bigint, customer_id bigint,
                 journey text, plan text, step text, attempt smallint, template text, template_hash text, channel text,
                 topic text, tier text, status text, reason text, detail text, planned_at timestamptz, expires_at timestamptz,
-                decided_at timestamptz, slot_at timestamptz, until timestamptz, policy text, consent_version bigint, tags text[])
+                decided_at timestamptz, slot_at timestamptz, until timestamptz, policy text, consent_version bigint, tags text[],
+                charged text[])
             on conflict (key) do update set status = excluded.status, reason = excluded.reason, detail = excluded.detail,
                 template_hash = excluded.template_hash, decided_at = excluded.decided_at, slot_at = excluded.slot_at,
                 until = excluded.until, lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,

@@ -30,13 +30,14 @@ async def counts(c: Connection) -> list[Row[Any]]:
 
 async def messages(c: Connection) -> list[Row[Any]]:
     """Every message: key, customer_id, user_id, timezone (their own, None without one), country, journey, step, template,
-    channel, topic, tier, tags, status, reason, planned_at, slot_at, sent_at."""
+    channel, topic, tier, tags, charged, status, reason, planned_at, slot_at, sent_at."""
     return await fetch(
         c,
         "select m.key, m.customer_id, i.value as user_id, p.attributes ->> 'timezone' as timezone, "
-        "p.attributes ->> 'country' as country, m.journey, m.step, m.template, m.channel, m.topic, m.tier, m.tags, m.status, "
-        "m.reason, m.planned_at, m.slot_at, m.sent_at from messages m join customers p on p.id = m.customer_id "
-        "left join identifiers i on i.customer_id = m.customer_id and i.kind = 'user_id' order by m.id",
+        "p.attributes ->> 'country' as country, m.journey, m.step, m.template, m.channel, m.topic, m.tier, m.tags, m.charged, "
+        "m.status, m.reason, m.planned_at, m.slot_at, m.sent_at from messages m join customers p on p.id = m.customer_id "
+        "left join lateral (select min(value) as value from identifiers "
+        "where customer_id = m.customer_id and kind = 'user_id') i on true order by m.id",
     )
 
 
@@ -50,7 +51,8 @@ async def stories(c: Connection) -> list[Row[Any]]:
         "count(*) filter (where m.status = 'sent' and w.key is not null) as waited, "
         "count(*) filter (where m.status = 'dropped') as dropped, "
         "count(distinct coalesce(nullif(m.reason, ''), w.reason)) as reasons "
-        "from messages m join identifiers i on i.customer_id = m.customer_id and i.kind = 'user_id' "
+        "from messages m join (select customer_id, min(value) as value from identifiers where kind = 'user_id' group by 1) i "
+        "using (customer_id) "
         "left join (select key, min(reason) as reason from decisions where decision = 'defer' group by key) w on w.key = m.key "
         "group by 1, 2 order by 1",
     )

@@ -27,18 +27,18 @@ async def explain(c: Connection, items: Sequence[dict[str, Any]]) -> None:
 
 async def park(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Park live enrollments with a reason: id, reason, step, state, seq (the highest input that they had seen; None: unknown).
-    Where `explain` has said more under the same reason, that stays. One that a person has retried since goes on: this is the
-    parking that was retried, told a second time. What the parked ones had registered sets nothing aside any more."""
+    Where `explain` has said more under the same reason, that stays. One that a person has retried or skipped since goes on: this
+    is the parking that was mended, told a second time. What the parked ones had registered sets nothing aside any more."""
     if items:
         found = await fetch(
             c,
-            "update enrollments set status = 'parked', "
+            "update enrollments set status = 'parked', parked_at = sojourn_now(), "
             "reason = case when starts_with(enrollments.reason, r.reason) then enrollments.reason else r.reason "
             "end, step = coalesce(r.step, enrollments.step), "
             "state = coalesce(r.state, enrollments.state), wake_at = null "
             "from jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, reason text, step text, state jsonb, seq integer) "
             "where enrollments.id = r.id and status = 'live' and not exists (select 1 from inputs i "
-            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind = 'retry') returning enrollments.id",
+            "where i.enrollment_id = enrollments.id and i.seq > r.seq and i.kind in ('retry', 'skip')) returning enrollments.id",
             rows=rows(items),
         )
         await planned.forget(c, [r.id for r in found])
@@ -48,8 +48,8 @@ async def unpark(c: Connection, ids: Sequence[int]) -> list[int]:
     """Parked enrollments live again; each gets a `retry` input. The ids it concerned."""
     found = await fetch(
         c,
-        "update enrollments set status = 'live', reason = '' where id = any(cast(:ids as bigint[])) and status = 'parked' "
-        "returning id, sojourn_now() as at",
+        "update enrollments set status = 'live', reason = '', parked_at = null where id = any(cast(:ids as bigint[])) "
+        "and status = 'parked' returning id, sojourn_now() as at",
         ids=list(ids),
     )
     await append_inputs(c, [{"enrollment_id": r.id, "kind": "retry", "at": r.at} for r in sorted(found, key=lambda r: r.id)])

@@ -19,14 +19,15 @@ OVERDUE_DAYS = 7
 
 
 async def of_customers(c: Connection, ids: Sequence[int], until: datetime | None) -> list[Row[Any]]:
-    """What these customers have registered to be sent before `until` (None: at any time), without those of journeys that are
-    paused: enrollment_id, customer_id, journey, step, tier, channels (those still to be tried), topic, entered_at, planned_at,
-    due, expires_at, send_window, waiting, until, tags."""
+    """What these customers have registered to be sent before `until` (None: at any time), without what is paused: enrollment_id,
+    customer_id, journey, step, tier, channels (those still to be tried), topic, entered_at, planned_at, due, expires_at,
+    send_window, waiting, until, tags, charged."""
     return await fetch(
         c,
         "select p.enrollment_id, p.customer_id, p.journey, p.step, p.tier, p.channels, p.topic, p.entered_at, p.planned_at, "
-        "p.due, p.expires_at, p.send_window, p.waiting, p.until, p.tags from planned p "
-        "left join journeys j on j.name = p.journey where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null "
+        "p.due, p.expires_at, p.send_window, p.waiting, p.until, p.tags, p.charged from planned p "
+        "join enrollments e on e.id = p.enrollment_id left join journeys j on j.name = p.journey "
+        "where p.customer_id = any(cast(:ids as bigint[])) and j.paused_at is null and e.paused_at is null "
         "and p.due < coalesce(cast(:until as timestamptz), 'infinity') "
         "and (p.waiting or p.due > sojourn_now() - make_interval(days => :overdue))",
         ids=list(ids),
@@ -37,23 +38,25 @@ async def of_customers(c: Connection, ids: Sequence[int], until: datetime | None
 
 async def register(c: Connection, items: Sequence[dict[str, Any]]) -> None:
     """Write or replace the registrations of live enrollments that aren't held out: enrollment_id, key, step, tier, channels,
-    topic, planned_at, due, expires_at, send_window, waiting, until, tags. `key`: of the message, where an earlier try may have
-    decided it already; then nothing is registered unless it waits. The caller holds the enrollments' locks, or made them."""
+    topic, planned_at, due, expires_at, send_window, waiting, until, tags, charged. `key`: of the message, where an earlier try
+    may have decided it already; then nothing is registered unless it waits. The caller holds the enrollments' locks, or made
+    them."""
     if items:
         await run(
             c,
             "insert into planned (enrollment_id, customer_id, journey, step, tier, channels, topic, entered_at, planned_at, due, "
-            "expires_at, send_window, waiting, until, tags) "
+            "expires_at, send_window, waiting, until, tags, charged) "
             "select r.enrollment_id, e.customer_id, e.journey, r.step, r.tier, r.channels, r.topic, e.entered_at, r.planned_at, "
-            "r.due, r.expires_at, r.send_window, coalesce(r.waiting, false), r.until, r.tags from "
+            "r.due, r.expires_at, r.send_window, coalesce(r.waiting, false), r.until, r.tags, coalesce(r.charged, '{}') from "
             "jsonb_to_recordset(cast(:rows as jsonb)) as r(enrollment_id bigint, key text, step text, tier text, channels jsonb, "
             "topic text, planned_at timestamptz, due timestamptz, expires_at timestamptz, send_window jsonb, waiting boolean, "
-            "until timestamptz, tags text[]) "
+            "until timestamptz, tags text[], charged text[]) "
             "join enrollments e on e.id = r.enrollment_id and e.status = 'live' and not e.holdout "
             "left join messages m on m.key = r.key where r.waiting or m.key is null "
             "on conflict (enrollment_id) do update set step = excluded.step, tier = excluded.tier, channels = excluded.channels, "
             "topic = excluded.topic, planned_at = excluded.planned_at, due = excluded.due, expires_at = excluded.expires_at, "
-            "send_window = excluded.send_window, waiting = excluded.waiting, until = excluded.until, tags = excluded.tags",
+            "send_window = excluded.send_window, waiting = excluded.waiting, until = excluded.until, tags = excluded.tags, "
+            "charged = excluded.charged",
             rows=rows(items),
         )
 

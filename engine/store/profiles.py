@@ -14,10 +14,10 @@ from engine.store.database import Connection, fetch
 
 
 async def person(c: Connection, customer: int) -> Row[Any] | None:
-    """id, attributes, restricted, erased_at, created_at, updated_at. None where there is no such customer."""
+    """id, attributes, restricted, objected, erased_at, created_at, updated_at. None where there is no such customer."""
     found = await fetch(
         c,
-        "select id, attributes, restricted, erased_at, created_at, updated_at from customers where id = :id",
+        "select id, attributes, restricted, objected, erased_at, created_at, updated_at from customers where id = :id",
         id=customer,
     )
     return found[0] if found else None

@@ -21,11 +21,9 @@ class Chosen:
     since: datetime | None = None
 
     def statement(self, columns: str) -> str:
-        """A select of `columns` from the decisions `d` (and their messages `m`, where those are needed to choose)."""
+        """A select of `columns` from the decisions `d` (and their messages `m`, where a journey is chosen)."""
         wanted = {"d.customer_id = :customer": self.customer, "m.journey = :journey": self.journey, "d.at >= :since": self.since}
-        joined = " join messages m on m.key = d.key" if self.journey is not None or self.customer is not None else ""
-        if self.customer is not None:  # messages have an index by customer, decisions one by key
-            wanted["m.customer_id = :customer"] = self.customer
+        joined = " join messages m on m.key = d.key" if self.journey is not None else ""
         conditions = [condition for condition, value in wanted.items() if value is not None]
         return f"select {columns} from decisions d{joined}" + (f" where {' and '.join(conditions)}" if conditions else "")
 

@@ -10,22 +10,25 @@ from sqlalchemy.engine import Row
 from engine.store.database import Connection, fetch, run
 from engine.store.enrollments import lock_rows
 
-CHANNEL = "sojourn_inputs"
-"""PostgreSQL NOTIFY channel on which intake says that there is work."""
-
 USUAL, URGENT = "lane/", "urgent/"
 """What the names of leases begin with."""
+
+UNDONE = "undone"
+"""Note of an end that was taken back: whoever is rebuilt never hears of it."""
+
+DONE = "done"
+"""Note of a `move` that was carried out, or overtaken by a later one: whoever is rebuilt never hears of it."""
 
 MOVED = "moved"
 """Note of a pending input whose enrollment goes on in another cohort, which hasn't been told yet where it stood."""
 
 
 async def pending(c: Connection, lanes: Sequence[int], limit: int, *, urgent: bool) -> list[Row[Any]]:
-    """The oldest inputs that Temporal doesn't have yet, of urgent enrollments or of the others, with their note and their
-    enrollment's plan, cohort and status."""
+    """The oldest inputs that Temporal doesn't have yet, of urgent enrollments or of the others, with their note, their trace and
+    their enrollment's plan, cohort and status."""
     return await fetch(
         c,
-        "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, i.note, e.plan, e.cohort_id, e.status "
+        "select i.id, i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, i.note, i.trace, e.plan, e.cohort_id, e.status "
         "from inputs i join enrollments e on e.id = i.enrollment_id "
         f"where i.relayed_at is null and {'i.urgent' if urgent else 'not i.urgent'} "
         "and i.lane = any(cast(:lanes as smallint[])) order by i.id limit :limit",
@@ -54,6 +57,17 @@ async def waiting_seconds(c: Connection) -> dict[bool, float]:
         "join inputs i on i.id = w.id left join events e on e.id = i.event_id",
     )
     return {r.urgent: float(r.seconds) for r in found}
+
+
+async def newest_cohorts(c: Connection, limit: int) -> list[int]:
+    """The newest cohorts with somebody inside."""
+    found = await fetch(
+        c,
+        "select k.id from cohorts k where exists (select 1 from enrollments e where e.cohort_id = k.id and e.status <> 'ended') "
+        "order by k.id desc limit :limit",
+        limit=limit,
+    )
+    return [r.id for r in found]
 
 
 async def relayed(c: Connection, ids: Sequence[int], note: str | None = None) -> None:
@@ -150,10 +164,24 @@ async def reopen_members(c: Connection, cohort: int, enrollments: Sequence[int])
 
 async def members(c: Connection, cohort: int) -> list[int]:
     """Everybody who is still in `cohort`."""
+    return (await members_of(c, [cohort])).get(cohort, [])
+
+
+async def members_of(c: Connection, cohorts: Sequence[int]) -> dict[int, list[int]]:
+    """Cohort → everybody who is still in it, for those with anybody."""
     found = await fetch(
-        c, "select id from enrollments where cohort_id = :cohort and status <> 'ended' order by id", cohort=cohort
+        c,
+        "select cohort_id, array_agg(id order by id) as ids from enrollments "
+        "where cohort_id = any(cast(:cohorts as bigint[])) and status <> 'ended' group by 1",
+        cohorts=list(cohorts),
     )
-    return [r.id for r in found]
+    return {r.cohort_id: r.ids for r in found}
+
+
+async def plans_of(c: Connection, cohorts: Sequence[int]) -> dict[int, str]:
+    """Cohort → the hash of its plan, for those that there are."""
+    found = await fetch(c, "select id, plan from cohorts where id = any(cast(:cohorts as bigint[]))", cohorts=list(cohorts))
+    return {r.id: r.plan for r in found}
 
 
 async def ended(c: Connection, enrollments: Sequence[int]) -> set[int]:
@@ -173,13 +201,27 @@ async def states(c: Connection, enrollments: Sequence[int]) -> dict[int, Any]:
 
 
 async def inputs_of(c: Connection, enrollments: Sequence[int]) -> list[Row[Any]]:
-    """Every input of these enrollments in order, to rebuild them from."""
+    """Every input of these enrollments in order, to rebuild them from; without ends taken back and moves that are done."""
     return await fetch(
         c,
         "select id, enrollment_id, seq, kind, at, matched, reason from inputs "
-        "where enrollment_id = any(cast(:ids as bigint[])) order by enrollment_id, seq",
+        "where enrollment_id = any(cast(:ids as bigint[])) and (note is null or note not in (:undone, :done)) "
+        "order by enrollment_id, seq",
+        ids=list(enrollments),
+        undone=UNDONE,
+        done=DONE,
+    )
+
+
+async def traces(c: Connection, enrollments: Sequence[int]) -> list[str]:
+    """The trace of what happened last to each of these enrollments, of those that have one."""
+    found = await fetch(
+        c,
+        "select (select i.trace from inputs i where i.enrollment_id = e.id and i.trace is not null order by i.seq desc limit 1) "
+        "as trace from unnest(cast(:ids as bigint[])) as e(id)",
         ids=list(enrollments),
     )
+    return [r.trace for r in found if r.trace is not None]
 
 
 async def take_lanes(c: Connection, lanes: Sequence[int], owner: str, seconds: float, *, urgent: bool) -> int:

@@ -7,6 +7,8 @@ import logging
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from engine.observe.words import in_a_line
+
 
 def lost(error: BaseException) -> bool:
     """Whether the database couldn't be reached, ended the connection or had none free: nothing is wrong with what was asked."""
@@ -17,12 +19,6 @@ def lost(error: BaseException) -> bool:
     # No state: the connection was never made or broke. 08 connection, 53 resources, 57 shut down or starting.
     state = str(getattr(error.orig, "sqlstate", None) or "")
     return not state or error.connection_invalidated or state[:2] in ("08", "53", "57")
-
-
-def in_a_line(error: BaseException) -> str:
-    """What went wrong, on one line: the driver's own words without the statement and the links that come with them."""
-    said = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
-    return said[0] if said else type(error).__name__
 
 
 class Trouble:

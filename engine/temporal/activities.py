@@ -7,23 +7,27 @@ done once under its key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
 from temporalio import activity
 
 from engine.core import compact
 from engine.core.enrollment import Command, Outcome, State
 from engine.core.plan import Plan
 from engine.core.wire import Json
+from engine.delivery import moving
 from engine.delivery.acts import Acting
 from engine.delivery.deliver import Delivery
 from engine.delivery.deployments import Deployments
 from engine.delivery.evaluate import Evaluation
 from engine.delivery.queueing import requeue
-from engine.store import enrollments, parking
+from engine.observe import tracing
+from engine.store import enrollments, parking, relay
 from engine.store.database import Database, now, transaction
 
 HEARTBEAT_SECONDS = 0.7
@@ -54,7 +58,7 @@ class Activities:
     async def evaluate(self, batch: Json) -> list[Json]:
         """Answer conditions, moments and waits."""
         plan, members = await self._unpack(batch)
-        async with _beating():
+        async with beating(), self._traced("evaluate", plan, members):
             answers = await self.evaluation.evaluate(plan, members)
         return await self._pack(answers)
 
@@ -62,7 +66,7 @@ class Activities:
     async def act(self, batch: Json) -> list[Json]:
         """Set, task, call, emit, start."""
         plan, members = await self._unpack(batch)
-        async with _beating():
+        async with beating(), self._traced("act", plan, members):
             answers = await self.acting.act(plan, [(m, c) for m, c, _ in members])
         return await self._pack(answers)
 
@@ -70,16 +74,17 @@ class Activities:
     async def deliver(self, batch: Json) -> list[Json]:
         """Send on one channel."""
         plan, members = await self._unpack(batch)
-        async with _beating():
+        async with beating(), self._traced("deliver", plan, members):
             answers = await self.delivery.deliver(members[0][1].channel, plan, [(m, c) for m, c, _ in members])
         return await self._pack(answers)
 
     @activity.defn(name="record")
     async def record(self, batch: Json) -> list[Json]:
-        """Write ends and parkings into the store. Ends close what lasted while the enrollment ran, in the same transaction. What
-        comes a second time, after a retry, parks nobody again: it is told by the highest input that the parked state had seen."""
+        """Write ends, parkings and moves into the store. Ends close what lasted while the enrollment ran, in one transaction.
+        What comes a second time, after a retry, parks nobody again: it is told by the highest input that the parked state had
+        seen; and moves nobody again, who lives in another cohort by then."""
         plan, members = await self._unpack(batch)
-        async with _beating(), transaction(self.database) as c:
+        async with beating(), transaction(self.database) as c:
             owners = await enrollments.lock_customers(c, [m for m, _, _ in members])
             moment = await now(c)
             ended = [{"id": m, "reason": c_.reason, "at": max(c_.at, moment)} for m, c_, _ in members if c_.status == "ended"]
@@ -96,9 +101,28 @@ class Activities:
                 if c_.status == "parked"
             ]
             await parking.park(c, parked)
+            left = {m: state for m, c_, state in members if c_.status == "moved" and state is not None}
+            if left:
+                await moving.hand_over(c, self.deployments, plan, batch["cohort"], left)
             await requeue(c, await self.deployments.current(c), owners, moment)
             await enrollments.tell_relay(c)
         return []
+
+    @asynccontextmanager
+    async def _traced(self, name: str, plan: Plan, members: Sequence[tuple[int, Command, State | None]]) -> AsyncIterator[None]:
+        """A span that belongs to what happened last to the members: the cohort that they share goes on for longer than any trace,
+        so what Temporal carries along leads to its first input only."""
+        if not tracing.on():
+            yield
+            return
+        ids = [m for m, _, _ in members]
+        async with transaction(self.database) as c:
+            traces = await relay.traces(c, ids)
+        told: dict[str, AttributeValue] = {"journey": plan.journey, "enrollments": len(ids)}
+        if len(ids) == 1:
+            told["enrollment"] = ids[0]
+        with tracing.span(name, kind=SpanKind.CONSUMER, traces=traces, **told):
+            yield
 
     async def _pack(self, answers: list[tuple[int, Outcome]]) -> list[Json]:
         """The outcomes as Temporal may hold them. What went wrong may quote a customer's data: the words go into the store,
@@ -127,7 +151,7 @@ def _without_words(outcome: Outcome) -> Outcome:
 
 
 @asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
+async def beating() -> AsyncIterator[None]:
     """Heartbeat while the work goes on, so that a dead worker is noticed in seconds. Most batches are done before the first beat,
     and each beat costs Temporal a write."""
 

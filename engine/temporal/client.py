@@ -12,10 +12,13 @@ import temporalio.converter
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from engine.core.logical import LogicalClock
 from engine.core.wire import Json
+from engine.observe.words import Sayable
+from engine.temporal import telemetry
 from engine.temporal.codec import AesGcmCodec, parse_keys
 from engine.temporal.grouping import BULK, Lanes, lanes_to_json, main_queue, queue_name
 from engine.temporal.payloads import Payloads
@@ -24,8 +27,13 @@ RPC_TIMEOUT = timedelta(seconds=5)
 """How long the relay waits for one call; its own loop tries again."""
 
 
-class Unreachable(Exception):
+class Unreachable(Sayable):
     """Temporal doesn't answer; nothing is lost, the relay tries again."""
+
+
+def cohort_prefix(prefix: str) -> str:
+    """What the workflow ids of a project's cohorts begin with, before the number."""
+    return f"{prefix}-cohort-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Journeys:
 
     def cohort_id(self, cohort: int) -> str:
         """The workflow id of a cohort."""
-        return f"{self.prefix}-cohort-{cohort}"
+        return f"{cohort_prefix(self.prefix)}{cohort}"
 
     async def bring(
         self, cohort: int, journey: str, plan: str, lanes: Lanes, items: Sequence[Json], *, lane: str = BULK
@@ -97,11 +105,24 @@ def converter(encryption_key: str) -> temporalio.converter.DataConverter:
     )
 
 
-async def connect(address: str, namespace: str, *, encryption_key: str = "", headers: Mapping[str, str] | None = None) -> Client:
-    """A client of the Temporal server at `address`. Raises Unreachable, which says where it tried."""
+async def connect(
+    address: str,
+    namespace: str,
+    *,
+    encryption_key: str = "",
+    headers: Mapping[str, str] | None = None,
+    runtime: Runtime | None = None,
+) -> Client:
+    """A client of the Temporal server at `address`, on the process's usual runtime unless it is given another. Raises
+    Unreachable, which says where it tried."""
     try:
         return await Client.connect(
-            address, namespace=namespace, data_converter=converter(encryption_key), rpc_metadata=dict(headers or {})
+            address,
+            namespace=namespace,
+            data_converter=converter(encryption_key),
+            rpc_metadata=dict(headers or {}),
+            interceptors=telemetry.interceptors(),
+            runtime=runtime,
         )
     except (RPCError, RuntimeError) as failed:
         raise Unreachable(f"no Temporal server answers at {address}: {failed}") from failed

@@ -5,7 +5,7 @@ Pure and deterministic: a workflow replays it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.core.enrollment import Command
@@ -59,8 +59,9 @@ def queue_name(prefix: str, suffix: str) -> str:
     return f"{prefix}.{suffix}" if suffix else prefix
 
 
-def group(plan: Plan, lanes: Lanes, commands: Iterable[tuple[int, Command]]) -> list[Group]:
-    """The commands as groups, in the order in which their kinds first came."""
+def group(plan: Plan, lanes: Lanes, commands: Iterable[tuple[int, Command]], sizes: Mapping[str, int]) -> list[Group]:
+    """The commands as groups, in the order in which their kinds first came. `sizes`: of a group at the most, by queue suffix,
+    where that is less than CHUNK."""
     sorted_: dict[tuple[str, str, int], list[tuple[int, Command]]] = {}
     for member, command in commands:
         tier, suffix = plan.tier, ""
@@ -70,9 +71,10 @@ def group(plan: Plan, lanes: Lanes, commands: Iterable[tuple[int, Command]]) -> 
             suffix = f"{command.channel}.{lanes.lane(tier)}"
         sorted_.setdefault((command.kind, suffix, lanes.priority(tier)), []).append((member, command))
     return [
-        Group(kind, suffix, priority, tuple(members[i : i + CHUNK]))
+        Group(kind, suffix, priority, tuple(members[i : i + size]))
         for (kind, suffix, priority), members in sorted_.items()
-        for i in range(0, len(members), CHUNK)
+        for size in [sizes.get(suffix, CHUNK)]
+        for i in range(0, len(members), size)
     ]
 
 

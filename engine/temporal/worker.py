@@ -14,10 +14,15 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from engine.observe.words import Sayable, in_a_line
 from engine.store.database import transaction
-from engine.store.trouble import Trouble, in_a_line, lost
+from engine.store.trouble import Trouble, lost
 from engine.temporal.activities import Activities
-from engine.temporal.grouping import BOTH, main_queue, queue_name
+from engine.temporal.broadcast_workflow import Broadcast
+from engine.temporal.broadcasting import Broadcasting
+from engine.temporal.chore_workflow import ChoreRun
+from engine.temporal.chores import Chores
+from engine.temporal.grouping import BOTH, BULK, main_queue, queue_name
 from engine.temporal.plans import SHELF
 from engine.temporal.workflow import Cohort
 
@@ -39,14 +44,16 @@ def tell_plainly(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True)
 class Workers:
-    """The workers of this process; `run` lasts until `stop` is set. `lanes`: those that it serves. `cached`: workflows kept in
-    memory between tasks, in a lane at the most."""
+    """The workers of this process; `run` lasts until `stop` is set. `lanes`: those that it serves. `broadcasting`: what the
+    worker of the bulk lane does for broadcasts. `cached`: workflows kept in memory between tasks, in a lane at the most."""
 
     client: Client
     prefix: str
     activities: Activities
     channels: Sequence[str]
     lanes: Sequence[str] = BOTH
+    broadcasting: Broadcasting | None = None
+    chores: Chores | None = None
     sandboxed: bool = False
     cached: int = 2_000
     concurrency: int = 16
@@ -59,12 +66,13 @@ class Workers:
         runner: WorkflowRunner = SandboxedWorkflowRunner() if self.sandboxed else UnsandboxedWorkflowRunner()
         workers = []
         for lane in self.lanes:
+            own = [a for part in (self.broadcasting, self.chores) if part is not None and lane == BULK for a in part.activities()]
             workers.append(
                 Worker(
                     self.client,
                     task_queue=queue_name(self.prefix, main_queue(lane)),
-                    workflows=[Cohort],
-                    activities=self.activities.on_main_queue(),
+                    workflows=[Cohort, Broadcast, ChoreRun] if own else [Cohort],
+                    activities=[*self.activities.on_main_queue(), *own],
                     workflow_runner=runner,
                     max_cached_workflows=self.cached,
                     max_concurrent_activities=self.concurrency,
@@ -113,7 +121,7 @@ class Workers:
                     async with transaction(self.activities.database) as c:
                         SHELF.add(await self.activities.deployments.plan(c, plan_hash))
                 except KeyError:  # a cohort of another database: it alone stands still
-                    trouble.met(plan_hash, LookupError(f"no plan {plan_hash} was ever deployed to this database"))
+                    trouble.met(plan_hash, Sayable(f"no plan {plan_hash} was ever deployed to this database"))
                 except (DBAPIError, PoolTimeout, OSError) as failed:
                     trouble.met(plan_hash, failed)
                 else:

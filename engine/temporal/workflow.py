@@ -20,12 +20,12 @@ from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
 
 from engine.core import compact
-from engine.core.enrollment import Begin, Command, Given, Outcome, State, Wake
+from engine.core.enrollment import NOT_REACHED, Begin, Command, Given, Outcome, State, Wake
 from engine.core.interpreter import advance, park, reissue
 from engine.core.logical import LogicalClock
 from engine.core.plan import Plan, plan_from_json
 from engine.core.wire import Json
-from engine.temporal.grouping import Group, Lanes, group, lanes_from_json, queue_name
+from engine.temporal.grouping import CHUNK, Group, Lanes, group, lanes_from_json, queue_name
 
 with workflow.unsafe.imports_passed_through():
     from engine.temporal.plans import SHELF  # shared on purpose: immutable plans by hash, as JSON
@@ -44,6 +44,9 @@ QUEUE_PATIENCE = timedelta(minutes=10)
 
 AT_ONCE = {"evaluate": 1, "deliver": 1, "record": 1, "act": 8}
 """Activities of a kind, per queue, that a cohort has in flight; an `act` may wait for somebody else's HTTP server."""
+
+LEAST = 8
+"""Members of a deliver at the least, however slowly they go."""
 
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30))
 """For infrastructure only: members' own retries are the core's."""
@@ -70,6 +73,7 @@ class Cohort:
         self.pending: list[tuple[int, Command]] = []
         self.in_flight = 0
         self.busy: dict[tuple[str, str], int] = {}
+        self.sizes: dict[str, int] = {}
         self.freed = False
         self.rolling = False
         self.due = False
@@ -187,7 +191,7 @@ class Cohort:
         if only_records:
             self.pending = [p for p in pending if p[1].kind != "record"]
             pending = [p for p in pending if p[1].kind == "record"]
-        for one in group(self.plan, self.lanes, pending):
+        for one in group(self.plan, self.lanes, pending, self.sizes):
             lane = (one.activity, one.queue)
             if not only_records and self.busy.get(lane, 0) >= AT_ONCE[one.activity]:
                 self.pending.extend(one.members)
@@ -217,7 +221,11 @@ class Cohort:
                 priority=Priority(priority_key=one.priority),
                 result_type=list,
             )
-            self.answers.extend((m, compact.decode_outcome(o)) for m, o in answers)
+            outcomes = [(m, compact.decode_outcome(o)) for m, o in answers]
+            self.answers.extend(outcomes)
+            self._forget(one)
+            if bounded:
+                self._learn(one, sum(o.reason == NOT_REACHED for _, o in outcomes))
         except ActivityError as failed:
             reason = _why(failed, one)
             self.answers.extend(
@@ -227,6 +235,21 @@ class Cohort:
             self.in_flight -= 1
             self.busy[(one.activity, one.queue)] -= 1
             self.freed = True
+
+    def _forget(self, one: Group) -> None:
+        """Whoever went on in another cohort is this one's no more, once the store knows it."""
+        for member, command in one.members:
+            if command.kind == "record" and command.status == "moved" and self.members.pop(member, None) is not None:
+                self.done.add(member)
+
+    def _learn(self, one: Group, left: int) -> None:
+        """As many members go into the next deliver of this queue as this one got through, or some more where it got through all:
+        whoever is handed back costs as much as who is sent to. `left`: how many were handed back untouched."""
+        if left and workflow.patched("sizes"):
+            self.sizes[one.queue] = max(LEAST, len(one.members) - left)
+        elif not left and one.queue in self.sizes:
+            size = self.sizes[one.queue]
+            self.sizes[one.queue] = min(CHUNK, size + size // 2)
 
     def _state_for(self, activity: str, member: int) -> list[Json] | None:
         """The member's state, for the activities that write it down; the others would only carry it through the history."""

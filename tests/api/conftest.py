@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy.engine import Row
 
+from engine.api.reach import Reach
 from engine.app.deploying import deploy
 from engine.app.serving import reach_of, server_of
 from engine.app.wiring import Core, open_core
 from engine.authoring.project import load_project
+from engine.delivery.channel import Channel
 from engine.settings.project import Settings, TokenSettings
 from engine.store.database import fetch, transaction
 from tests.harness import write_project
@@ -70,6 +72,7 @@ class Api:
 
     core: Core
     http: httpx.AsyncClient
+    reach: Reach
 
     async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
         """Rows straight from the store, over a connection of its own."""
@@ -80,14 +83,33 @@ class Api:
         """Names of all stored events, in order."""
         return [r.name for r in await self.query("select name from events order by id")]
 
+    @property
+    def address(self) -> str:
+        """http://host:port."""
+        return str(self.http.base_url).rstrip("/")
+
+    async def counters(self, source: str = "website") -> tuple[int, ...]:
+        """What this source sent so far: accepted, duplicate, quarantined, refused."""
+        await self.reach.tally.write(self.core.database)
+        words = "accepted, duplicate, quarantined, refused"
+        found = await self.query(f"select {words} from source_counts where source = :source", source=source)
+        return tuple(found[0]) if found else (0, 0, 0, 0)
+
 
 @asynccontextmanager
-async def serving(url: str, temporal_address: str, project: Path | None) -> AsyncIterator[Api]:
-    """The API over the database at `url`; nothing is deployed where `project` is None."""
-    async with open_core(SETTINGS, url) as core:
+async def serving(
+    url: str,
+    temporal_address: str,
+    project: Path | None,
+    settings: Settings = SETTINGS,
+    channels: Mapping[str, Channel] | None = None,
+) -> AsyncIterator[Api]:
+    """The API over the database at `url`; nothing is deployed where `project` is None. `channels`: whose providers may call."""
+    async with open_core(settings, url) as core:
         if project is not None:
             await deploy(core.database, load_project(project, {"email", "sms"}), "test")
-        server, listening = server_of(reach_of(core, temporal_address), "127.0.0.1", 0)
+        reach = reach_of(core, temporal_address, channels)
+        server, listening = server_of(reach, "127.0.0.1", 0)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         running = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -96,10 +118,12 @@ async def serving(url: str, temporal_address: str, project: Path | None) -> Asyn
                     if server.started:
                         break
                     await asyncio.sleep(0.05)
-                yield Api(core, http)
+                yield Api(core, http, reach)
         finally:
             server.should_exit = True
             await running
+            if reach.tally.writing is not None:
+                reach.tally.writing.cancel()  # else it writes into the database when another test has it
 
 
 @pytest.fixture

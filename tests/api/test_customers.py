@@ -47,7 +47,7 @@ async def test_a_customer_is_shown_with_everything_held_and_where_they_stand(api
     assert body["attributes"] == {"first_name": "Ada"}
     assert body["identifiers"] == [{"kind": "user_id", "value": "ada"}, {"kind": "anonymous_id", "value": "x1"}]
     assert [(s["channel"], s["topic"], s["state"]) for s in body["consents"]] == [("email", "news", "withdrawn")]
-    assert [body["suppressions"], body["holds"]] == [[], []]
+    assert [body[name] for name in ("suppressions", "holds", "segments", "stages")] == [[], [], [], []]
     [inside] = body["enrollments"]
     shown = {k: inside[k] for k in ("journey", "status", "key", "step", "wake_at", "ended_at", "entered_at")}
     assert shown == {

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.api.calls import KINDS
 from engine.authoring.model_tracking import BUILTIN
 from tests.api.conftest import OPERATOR, Api, error
 
@@ -39,9 +40,14 @@ properties = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, values))
 calls = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["track", "identify"]) | values,
+        "type": st.sampled_from(KINDS) | values,
         "userId": st.sampled_from(["ada", "bob"]) | values,
         "anonymousId": values,
+        "previousId": st.sampled_from(["ada", "eve"]) | values,
+        "groupId": st.sampled_from(["acme"]) | values,
+        "name": values,
+        "category": values,
+        "sentAt": st.sampled_from(["2026-03-02T10:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]) | values,
         "messageId": values,
         "event": names | values,
         "properties": properties | values,
@@ -59,6 +65,9 @@ good = st.fixed_dictionaries(
 
 LONG = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(100))
 """6 400 characters that don't compress: more than an index takes."""
+
+sayable = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20).map(str.strip)
+"""What a header may say: blanks at its ends are none of it."""
 
 POISON = [
     ("consent_changed", {"channel": "email", "state": "granted", "until": "some day"}),
@@ -82,17 +91,28 @@ def never_ours(answer: httpx.Response) -> None:
 
 
 @FUZZ
-@given(call=calls | good, path=st.sampled_from(["track", "identify"]))
+@given(call=calls | good, path=st.sampled_from([*KINDS, *(kind[0] for kind in KINDS)]))
 async def test_no_call_is_a_500(api: Api, call: Any, path: str) -> None:
     """Any mixture of fields with any values, built-in events among them."""
     never_ours(await api.http.post(f"/v1/{path}", content=dumped(call)))
 
 
 @FUZZ
-@given(batch=st.lists(calls | good, max_size=4) | values)
-async def test_no_batch_is_a_500(api: Api, batch: Any) -> None:
+@given(batch=st.lists(calls | good, max_size=4) | values, shared=st.fixed_dictionaries({}, optional={"sentAt": values}))
+async def test_no_batch_is_a_500(api: Api, batch: Any, shared: dict[str, Any]) -> None:
     """Good and bad ones together, and what is no list."""
-    never_ours(await api.http.post("/v1/batch", content=dumped({"batch": batch})))
+    never_ours(await api.http.post("/v1/batch", content=dumped({"batch": batch, **shared})))
+
+
+@FUZZ
+@given(call=calls, key=values, origin=sayable)
+async def test_no_browser_is_a_500(api: Api, call: Any, key: Any, origin: str) -> None:
+    """Any write key in any body, from any origin, asked beforehand or not."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": origin}
+    async with httpx.AsyncClient(base_url=api.http.base_url, headers=headers, timeout=60) as http:
+        assert (await http.options("/v1/t")).status_code in (204, 405)
+        answer = await http.post("/v1/t", content=dumped({**call, "writeKey": key}))
+        assert answer.status_code in (400, 401, 413)
 
 
 @FUZZ

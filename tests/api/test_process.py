@@ -52,7 +52,7 @@ def process(database_url: str, temporal_address: str) -> Iterator[subprocess.Pop
 async def test_sigterm_lets_a_request_finish_and_the_exit_code_is_0(
     process: subprocess.Popen[str], database_url: str, project: Path
 ) -> None:
-    """An event whose transaction waits when the signal comes is still taken in and acknowledged."""
+    """An event whose transaction waits when the signal comes is still taken in, acknowledged and counted."""
     assert process.stdout is not None
     port = int(await asyncio.to_thread(process.stdout.readline))
     database = connect(database_url)
@@ -72,6 +72,7 @@ async def test_sigterm_lets_a_request_finish_and_the_exit_code_is_0(
     assert await asyncio.to_thread(process.wait, 60) == 0
     async with transaction(database) as c:
         assert [r.n for r in await fetch(c, "select count(*) as n from events where name = 'signed_up'")] == [1]
+        assert [r.accepted for r in await fetch(c, "select accepted from source_counts")] == [2]
     await database.dispose()
 
 

@@ -19,6 +19,7 @@ from engine.core.plan import (
     Jump,
     Loop,
     Moment,
+    NextChannel,
     Send,
     Split,
     SplitArm,
@@ -117,15 +118,27 @@ def test_branch_split_and_repeat(compiled: Compiling) -> None:
 
 
 def test_waiting_for_delivery(compiled: Compiling) -> None:
-    """It is a wait for this step's own message_delivered or message_bounced, if it was sent; both and the timeout go on."""
+    """It is a wait for what is told of this step's own message, if it was sent: delivered, bounced and the timeout all go on."""
     ops = compiled("- {send: email, id: hi, template: hello, topic: news, wait_for_delivery: 1h}\n- exit: x").plans["j"].ops
     found = ops[1]
     assert isinstance(found, WaitFor)
     assert found.condition == 'vars.last_send.status == "sent"'
     assert ("hi.delivery", "step", 2, Duration(seconds=3600)) == (found.step, found.since, found.on_timeout, found.timeout.after)
-    assert [("message_delivered", 'event.step == "hi"', 2), ("message_bounced", 'event.step == "hi"', 2)] == [
-        (a.event, a.where, a.target) for a in found.alternatives
+    assert [("message_delivered", "hi", 2), ("message_bounced", "hi", 2)] == [
+        (a.event, a.message, a.target) for a in found.alternatives
     ]
+
+
+def test_what_is_not_delivered_goes_by_the_next_channel(compiled: Compiling) -> None:
+    """With a fallback, a bounce and the timeout lead back to the send; what arrived, or was never sent, goes on behind."""
+    steps = "- {send: email, id: hi, template: hello, topic: news, fallback: [sms], wait_for_delivery: 1h}\n- exit: x"
+    plan = compiled(steps).plans["j"]
+    found = plan.ops[1]
+    assert isinstance(found, WaitFor)
+    assert [("message_delivered", 3), ("message_bounced", 2)] == [(a.event, a.target) for a in found.alternatives]
+    assert (2, 3, NextChannel(0)) == (found.on_timeout, found.skip_to, plan.ops[2])
+    assert plan.awaits_delivery(0)
+    assert "next channel" in mermaid(plan)
 
 
 def test_acts_keep_their_fields(compiled: Compiling) -> None:

@@ -31,7 +31,8 @@ def test_the_examples_are_one_project_that_compiles(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(LETTER if channel == "email" else "Hello", encoding="utf-8")
     compiled = load_project(tmp_path, CHANNELS)
-    assert {"post_purchase_care", "vip_note", "service_recovery"} == set(compiled.plans)
+    by_calendar = {"spring_news", "birthday", "looked_at", "lapsing_note"}
+    assert {"post_purchase_care", "vip_note", "service_recovery", *by_calendar} == set(compiled.plans)
     assert ["journeys/tests/post_purchase_care.yaml"] == list(compiled.tests)
     used = {type(op) for plan in compiled.plans.values() for op in plan.ops}
     assert {Wait, WaitFor, Send, Branch, Split, Act, Loop, Exit} <= used

@@ -15,6 +15,9 @@ Finding = Callable[..., list[Problem]]
 SEND = "send: email, template: hello, topic: news"
 CAP = "tiers: [{name: lifecycle}]\ncaps: [{name: a, limit: 3, "
 
+GONE = "segment: vip, when: leaves, existing: enroll, again: never"
+NOWHERE = "segment: vp, existing: ignore, again: never"
+
 
 @pytest.mark.parametrize(
     ("steps", "code", "underlined"),
@@ -80,17 +83,13 @@ def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, un
     [
         ("j", HEAD.replace(", key: order_id", "") + "- exit: x", "SJ413"),
         ("j", HEAD.replace("key: order_id", "key: ordr_id") + "- exit: x", "SJ211"),
-        ("j", HEAD.replace("{event: order_completed, key: order_id}", "{segment: vip, existing: ignore}") + "- exit: x", "SJ290"),
+        ("j", HEAD.replace("{event: order_completed, key: order_id}", "{segment: vip, existing: ignore}") + "- exit: x", "SJ413"),
+        ("j", HEAD.replace("event: order_completed", "existing: ignore, segment: vip") + "- exit: x", "SJ420"),
+        ("j", HEAD.replace("event: order_completed, key: order_id", GONE) + "- exit: x", "SJ420"),
         (
             "j",
-            HEAD.replace("{event: order_completed, key: order_id}", "{schedule: 2026-12-01, audience: vip}") + "- exit: x",
-            "SJ290",
-        ),
-        ("j", HEAD.replace("{event: order_completed, key: order_id}", "{date: customer.renews_on}") + "- exit: x", "SJ290"),
-        (
-            "j",
-            HEAD.replace("{event: order_completed, key: order_id}", "{broadcast: signed_up, audience: vip}") + "- exit: x",
-            "SJ290",
+            HEAD.replace("event: order_completed, key: order_id", NOWHERE) + "- exit: x",
+            "SJ212",
         ),
         ("j", HEAD.replace("{event", "[{event: signed_up, again: never}, {event").replace("id}", "id}]") + "- exit: x", "SJ414"),
         ("j", "tags: [offer, surv]\n" + HEAD + "- exit: x", "SJ207"),
@@ -100,6 +99,11 @@ def test_a_wrong_step_is_underlined(problems: Finding, steps: str, code: str, un
         ("second", HEAD + "- exit: x", "SJ411"),
         ("segments", "segments: {a: {segment: b}, b: {segment: a}}\n", "SJ412"),
         ("segments", 'segments: {a: {if: segment("b")}, b: {not: {segment: a}}}\n', "SJ412"),
+        ("segments", "segments: {a: {did: signed_up, where: segment('b')}, b: {not: {segment: a}}}\n", "SJ412"),
+        ("segments", "segments: {a: {if: customer.stage == 'x'}}\nstages: [{stage: x, segment: a}]\n", "SJ412"),
+        ("segments", "segments: {a: {did: signed_up, where: customer.stage == 'x'}}\nstages: [{stage: x}]\n", "SJ412"),
+        ("segments", "segments: {big_spender: {did: signed_up}, BigSpender: {did: signed_up}}\n", "SJ411"),
+        ("segments", "segments: {}\nstages: [{stage: at_risk, did: signed_up}, {stage: atrisk}]\n", "SJ411"),
         ("segments", "segments: {a: {did: order_completd}}\n", "SJ201"),
         ("segments", "segments: {a: {if: customer.plan == 'x', within: 3d}}\n", "SJ420"),
         ("segments", "segments: {a: {}}\n", "SJ420"),

@@ -131,7 +131,10 @@ def test_parts_that_contradict_each_other(tmp_path: Path) -> None:
         ("{% for x in event.items %}{{ x.sk }}{% endfor %}", "SJ231", 1, 32, "sku"),
         ("{% for x in event.items %}{{ x.sku }}{% endfor %}{{ x }}", "SJ230", 1, 53, ""),
         ('{% if customer.plan == "gold" %}{% endif %}', "SJ330", 1, 24, "free, pro"),
-        ("{% macro a() %}{% endmacro %}", "SJ120", 1, 4, "use if"),
+        ("{% macro a(x) %}{{ y }}{% endmacro %}", "SJ230", 1, 20, ""),
+        ("{% macro a(x) %}{{ x }}{% endmacro %}{{ a(1, 2) }}", "SJ120", 1, 42, ""),
+        ("{% macro a(x) %}{{ a(x) }}{% endmacro %}", "SJ233", 1, 20, ""),
+        ('{% from "partials/none.txt" import a %}', "SJ120", 1, 9, ""),
         ('{% import "x" as y %}', "SJ120", 1, 4, "use if"),
         ('{% include "partials/none.txt" %}', "SJ120", 1, 12, ""),
     ],
@@ -153,6 +156,8 @@ def test_mistakes_in_a_text(tmp_path: Path, text: str, code: str, line: int, col
         "{% for a, b in customer | items %}{{ a }}{{ b }}{% endfor %}",
         "{{ message.journey }} {{ now | date }} {{ sender.from }} {{ customer.first_name | default('you') }}",
         "{% if customer.first_name and percent %}{{ percent }}{% endif %}",
+        "{% macro a(x, y=percent) %}{{ x }}{{ y }}{% endmacro %}{{ a(1, y=2) }}{{ a(1) | upper }}",
+        "{{ now | date('long', locale='it') }} {{ percent | number }} {{ locale }}",
     ],
 )
 def test_sound_texts(tmp_path: Path, text: str) -> None:
@@ -189,3 +194,126 @@ def test_a_file_that_includes_itself(tmp_path: Path) -> None:
     """A circle of includes is refused, not followed."""
     template = only(tmp_path, {"sms/a.txt": '{% include "partials/x.txt" %}', "partials/x.txt": '{% include "partials/x.txt" %}'})
     assert ["includes itself" in p.message for p in check_template(template, SCOPE, marketing=False)] == [True]
+
+
+def letter(words: str) -> str:
+    """An e-mail with these words, a way out and an address."""
+    return f"---\nsubject: {words}\n---\n{words} {{{{ unsubscribe_url }}}} {{{{ postal_address }}}}\n"
+
+
+def test_versions_in_other_languages(tmp_path: Path) -> None:
+    """A version is a whole message; the nearest to a locale is taken, whatever way it is written; the hash covers all."""
+    files = {f"email/a{tag}.txt": letter(tag) for tag in ("", ".pt", ".pt-BR", ".zh-hant")}
+    template = only(tmp_path, files)
+    assert {"pt", "pt-BR", "zh-Hant"} == set(template.versions)
+    expected = {"pt-BR": "pt-BR", "pt_br": "pt-BR", "pt-PT": "pt", "PT": "pt", "zh-Hant-TW": "zh-Hant", "zh-TW": "", "it": ""}
+    expected |= {"": "", "pt-BR.UTF-8": "pt-BR", "x" * 99: "", "../etc": "", "pt\n": "", "1": ""}
+    assert expected == {locale: template.version(locale).locale for locale in expected}
+    assert template == template_from_json(template.to_json())
+    after = only(tmp_path, {"email/a.pt.txt": letter("changed")})
+    assert template.hash != after.hash
+    assert template.version("it") is template
+
+
+def test_a_version_includes_what_is_written_in_its_language(tmp_path: Path) -> None:
+    """`partials/foot.it.html` before `partials/foot.html`, in the Italian version alone, and through a layout too."""
+    files = {f"email/a{tag}.html": LETTER for tag in ("", ".it", ".de")}
+    template = only(
+        tmp_path, {**files, "layouts/letter.html": LAYOUT, "partials/foot.html": FOOT, "partials/foot.it.html": "Ciao"}
+    )
+    shown = {locale: template.version(locale).sources["partials/foot.html"].file for locale in ("it-CH", "de", "en")}
+    assert {"it-CH": "foot.it.html", "de": "foot.html", "en": "foot.html"} == {k: v.rpartition("/")[2] for k, v in shown.items()}
+
+
+def test_each_version_is_checked(tmp_path: Path) -> None:
+    """What is wrong with the Italian version is told of its file."""
+    template = only(tmp_path, {"email/a.txt": letter("x"), "email/a.it.txt": "---\nsubject: ''\n---\n{{ nosuch }}"})
+    found = check_template(template, SCOPE, marketing=True)
+    assert {("SJ230", 4), ("SJ240", 1), ("SJ241", 1), ("SJ242", 1)} == {(p.code, p.line) for p in found}
+    assert {"templates/email/a.it.txt"} == {p.file for p in found}
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "hint"),
+    [
+        ({"email/a.it.html": "x"}, "SJ124", "write templates/email/a.html"),
+        ({"email/a.html": "x", "email/a.mjml": "x"}, "SJ125", "keep one"),
+    ],
+)
+def test_files_that_make_no_message(tmp_path: Path, files: dict[str, str], code: str, hint: str) -> None:
+    """A language alone, and HTML written twice."""
+    _, problems = load_templates(write(tmp_path, files))
+    assert [(code, True)] == [(p.code, hint in p.hint) for p in problems]
+
+
+def test_a_name_with_a_dot_is_no_language(tmp_path: Path) -> None:
+    """What Babel knows as no language is part of the name."""
+    templates, problems = load_templates(write(tmp_path, {"sms/v1.2.txt": "a", "sms/tip.zz.txt": "b", "sms/x/.it.txt": "c"}))
+    assert {("sms", "v1.2"), ("sms", "tip.zz")} == set(templates)
+    assert [] == problems
+
+
+HEAD = "<mj-head><mj-attributes><mj-button /></mj-attributes></mj-head>"
+MJML = f"<mjml>{HEAD}<mj-body><mj-section><mj-column>{{}}</mj-column></mj-section></mj-body></mjml>"
+
+
+@pytest.mark.parametrize(
+    ("markup", "codes"),
+    [
+        ('<a href="https://x.example/a?b=1&amp;c=2">x</a><a href="mailto:a@b.example">x</a><a href="#top">x</a>', []),
+        ('<a href="{{ unsubscribe_url }}">x</a><a href="https://{{ customer.first_name }}/x">x</a><a name="top"></a>', []),
+        ('<a {% if percent %}href="https://x.example"{% endif %}>x</a><a {{ unsubscribe_url }}>x</a>', []),
+        ('<a href="https://x.example/{{ customer.first_name | urlencode }}?n={{ percent }}&p={{ customer.plan }}">x</a>', []),
+        ("{# <a>x</a> #}{% raw %}<b>{{</b>{% endraw %}<!-- <a>x</a> -->", []),
+        ('<a href="">x</a>', ["SJ244"]),
+        ("<a>x</a>", ["SJ244"]),
+        ('<a href="#">x</a>', ["SJ244"]),
+        ('<a href="www.x.example">x</a>', ["SJ244"]),
+        ('<a href="/path">x</a>', ["SJ244"]),
+        ('<a href="//x.example">x</a>', ["SJ244"]),
+        ('<a href="http://">x</a>', ["SJ244"]),
+        ('<a href="https:///x">x</a>', ["SJ244"]),
+        ('<a href="http://localhost/x">x</a>', ["SJ244"]),
+        ('<a href="http://127.0.0.1:80/x">x</a>', ["SJ244"]),
+        ('<a href="https://x.example:99999/">x</a>', ["SJ244"]),
+        ('<a href="https://[1/">x</a>', ["SJ244"]),
+        ('<a href="https://x.example/a b">x</a>', ["SJ244"]),
+        ('<a href="https://x.example/&quot;">x</a>', ["SJ244"]),
+        ('<a href="javascript:alert(1)">x</a>', ["SJ244"]),
+        ('<a href="mailto:">x</a>', ["SJ244"]),
+        ('<a href="https://x.example/{{ customer.first_name }}">x</a>', ["SJ248"]),
+        ('<a href="https://x.example/?a={{ percent }}&b={{ customer.first_name | lower }}">x</a>', ["SJ248"]),
+        ('<img src="https://x.example/a.png" alt="">x', []),
+        ('<img src="https://x.example/a.png">x', ["SJ245"]),
+        ('<img alt="x">', ["SJ244"]),
+        ("<img {{ customer.first_name }}>x", []),
+        ('<img src="https://x.example/a.png" alt="">', ["SJ247"]),
+        ('<div style="display:none">x</div>', ["SJ247"]),
+        (f"<p>{'long ' * 21_000}</p>", ["SJ246"]),
+    ],
+)
+def test_markup(tmp_path: Path, markup: str, codes: list[str]) -> None:
+    """Links that lead nowhere, images without words, pages that are too large or say nothing."""
+    text = f"---\nsubject: x\n---\n{markup}"
+    found = problems_of(tmp_path, text, path="email/a.html")
+    assert codes == [p.code for p in found]
+    assert all((4, "<a") == (p.line, p.text[p.column - 1 :][:2]) for p in found if p.code == "SJ244" and "<img" not in markup)
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ('<mj-button href="https://x.example">x</mj-button><mj-image src="https://x.example/a.png" alt="x" />', []),
+        ("{% for i in event.items %}<mj-text>{{ i.sku }}</mj-text>{% else %}<mj-text>none</mj-text>{% endfor %}", []),
+        ("<mj-button>x</mj-button>", ["SJ244"]),
+        ('<mj-text>x</mj-text><mj-image src="https://x.example/a.png" href="" />', ["SJ244", "SJ245"]),
+        ("<mj-text>x", ["SJ126"]),
+        ("{% if percent %}<mj-text>x{% endif %}", ["SJ126"]),
+        ("<mj-nosuch>x</mj-nosuch>", ["SJ126"]),
+        ('<mj-text>x</mj-text><mj-include path="/etc/passwd" />', ["SJ126"]),
+    ],
+)
+def test_mjml(tmp_path: Path, body: str, codes: list[str]) -> None:
+    """MJML is read when the project is compiled, with all of its branches, and looked at like HTML."""
+    found = problems_of(tmp_path, f"---\nsubject: x\n---\n{MJML.format(body)}", path="email/a.mjml")
+    assert codes == [p.code for p in found]

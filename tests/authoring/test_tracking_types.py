@@ -35,6 +35,8 @@ def test_what_is_no_type_is_refused(written: Json) -> None:
         ("string", True, "true"),
         ("number", "12.50", 12.5),
         ("number", "7", 7),
+        ("number", "9" * 30, 1e30),
+        ("integer", "9223372036854775807", 2**63 - 1),
         ("integer", 4.0, 4),
         ("boolean", "false", False),
         ("date", "2026-03-02", "2026-03-02"),
@@ -62,6 +64,9 @@ def test_values_become_what_is_declared(declared: Json, value: Json, expected: J
         ("number", True, "'True' is not a number"),
         ("number", "nan", "'nan' is not a number"),
         ("integer", 4.5, "'4.5' is not an integer"),
+        ("integer", "9" * 30, f"'{'9' * 30}' has more than 64 bits"),
+        ("integer", 1e30, "'1e+30' has more than 64 bits"),
+        ("number", "9" * 400, f"'{'9' * 60}' is not a number"),
         ("boolean", "yes", "'yes' is not a boolean"),
         ("date", "02/03/2026", "'02/03/2026' is not a date"),
         ("datetime", "soon", "'soon' is not a datetime"),
@@ -83,6 +88,13 @@ def test_native_values_are_dates() -> None:
     assert {"on": date(2026, 3, 2), "at": [datetime(2026, 3, 2, 10, tzinfo=UTC)]} == found
 
 
+def test_what_was_stored_before_its_declaration_is_missing() -> None:
+    """A text that says no moment, also inside lists and objects; everything beside it stays."""
+    declared = Type("object", fields=(("on", Type("date")), ("at", Type("list", item=Type("datetime")))))
+    found = native(declared, {"on": "soon", "at": ["2026-02-30T10:00:00+00:00", "2026-03-02T10:00:00+00:00"], "x": "soon"})
+    assert {"on": None, "at": [None, datetime(2026, 3, 2, 10, tzinfo=UTC)], "x": "soon"} == found
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -94,6 +106,7 @@ _JSON = st.recursive(
 def test_converting_never_raises_and_settles(declared: Json, value: Json) -> None:
     """Whatever comes in: a value and no problem, or the problem; what was converted converts to itself."""
     found, wrong = convert(parse_type(declared), value)
+    native(parse_type(declared), value)
     if wrong is None:
         assert (found, None) == convert(parse_type(declared), found)
         native(parse_type(declared), found)

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from bench import computed, sending, simulate, testing
+from bench.computed import ComputedSizes
 from bench.gates import GateSizes
+from bench.intake import IntakeSizes
 from bench.run import BEGIN, END, PAGE, write_docs
+from bench.segments import SegmentSizes
 from bench.stack import WrongResult, stack
 from bench.subjects import Bench, Sizes, finished, percentile
+from bench.testing import TestingSizes
 
 KEYS = {
     "cohort.messages_per_s",
@@ -33,6 +38,8 @@ KEYS = {
     "memory.bytes_per_waiting",
     "pacing.transactional_p50_ms",
     "pacing.transactional_p99_ms",
+    "pacing.relayed_p99_ms",
+    "pacing.decided_p99_ms",
     "pacing.promotions_per_s",
     "release.messages_per_s",
     "release.import_seconds",
@@ -43,13 +50,40 @@ KEYS = {
     "recording.write_ms_per_500",
     "recording.write_without_ms_per_500",
     "audit.decisions_per_s",
+    *(f"replay.{name}" for name in ("histories_per_s", "events_per_s", "lives_per_s")),
+    *(f"intake.{name}" for name in ("events_per_s", "bare_events_per_s", "ratio_to_bare", "track_p50_ms", "track_p99_ms")),
+    *(f"broadcast.{name}" for name in ("messages_per_s", "worker_mb_first_quarter", "worker_mb_last_quarter")),
+    *(f"import.{name}" for name in ("rows", "seconds", "rows_per_s", "again_seconds")),
     "gates.decides_per_s",
     "gates.bare_per_s",
     "gates.reserve_to_bare",
+    *computed.keys(),
+    *sending.keys(),
+    *testing.keys(),
+    *simulate.keys(),
+    *(f"segments.event_ms_at_{size}" for size in ("10k", "50k", "200k")),
+    "segments.first_seconds",
+    "segments.sweep_seconds",
     *(f"gates.{kind}_per_s_at_{size}" for kind in ("reserve", "hot") for size in ("100k", "1m", "10m")),
 }
 TINY = Sizes(
-    customers=6, part=2, trickle=4, singly=1, few=4, many=8, promotion=4, held=4, gates=GateSizes((100, 200, 300), 1, 0.01)
+    customers=6,
+    part=2,
+    trickle=4,
+    singly=1,
+    few=4,
+    many=8,
+    promotion=4,
+    held=4,
+    gates=GateSizes((100, 200, 300), 1, 0.01),
+    computed=ComputedSizes((20, 30, 40), 3, 1),
+    segments=SegmentSizes((20, 40, 60), 2),
+    intake=IntakeSizes(400, 20, 20, 1),
+    reached=600,
+    households=3,
+    messages=60,
+    testing=TestingSizes(20, 1),
+    simulated=2,
 )
 
 
@@ -68,11 +102,32 @@ def test_a_run_over_http_gives_its_figures_and_is_checked_against_the_provider(f
     assert 0 < figures["trickle.p50_ms"] <= figures["trickle.p99_ms"]
 
 
+@pytest.mark.nightly
 def test_a_promotion_with_resets_gives_its_figures(folder: Path) -> None:
     """`pacing` sends every promotion and every reset once, at the channel's rate, and times the resets."""
     figures = Bench(folder, TINY, workers=1).pacing()
-    assert sorted(figures) == ["pacing.promotions_per_s", "pacing.transactional_p50_ms", "pacing.transactional_p99_ms"]
+    assert {key for key in KEYS if key.startswith("pacing.")} == figures.keys()
     assert 0 < figures["pacing.transactional_p50_ms"] <= figures["pacing.transactional_p99_ms"]
+
+
+def test_what_comes_in_over_http_is_counted(folder: Path) -> None:
+    """`intake` gives its figures; it fails where an acknowledged event isn't in the store."""
+    figures = Bench(folder, TINY).intake()
+    assert {key for key in KEYS if key.startswith("intake.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+def test_baskets_are_imported_and_what_they_come_to_is_right_to_the_cent(folder: Path) -> None:
+    """Three households of the real data, by the command, twice; orders and lifetime value are those of a group-by."""
+    figures = Bench(folder, TINY).importing()
+    assert {key for key in KEYS if key.startswith("import.")} == figures.keys()
+    assert figures["import.rows"] > 50
+
+
+@pytest.mark.nightly
+def test_all_baskets_are_imported_and_what_they_come_to_is_right_to_the_cent(folder: Path) -> None:
+    """The whole year of all households."""
+    assert 150_000 < Bench(folder).importing()["import.rows"] < 160_000
 
 
 def test_a_wrong_result_fails_the_run(folder: Path) -> None:
@@ -84,10 +139,54 @@ def test_a_wrong_result_fails_the_run(folder: Path) -> None:
             finished(s, 4)
 
 
+@pytest.mark.nightly
+def test_what_authors_wait_for_is_measured(folder: Path) -> None:
+    """Every test that ships passes, and copies of the journeys compile beside them."""
+    figures = Bench(folder, TINY).testing()
+    assert (testing.keys(), []) == (set(figures), [key for key, value in figures.items() if not value > 0])
+
+
+@pytest.mark.nightly
+def test_replays_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number; every history replayed, and every life came out as it is recorded."""
+    figures = Bench(folder, TINY).replay()
+    assert {key for key in KEYS if key.startswith("replay.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+@pytest.mark.nightly
 def test_the_gates_are_measured(folder: Path) -> None:
     """Each figure of theirs is a number, and what was sent was checked against the cap."""
     figures = Bench(folder, TINY).gates()
     assert {key for key in KEYS if key.startswith("gates.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+def test_computed_attributes_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number, and what is kept was checked against the events."""
+    figures = Bench(folder, TINY).computed()
+    assert computed.keys() == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+def test_segments_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number, and who is in two of the segments was checked."""
+    figures = Bench(folder, TINY).segments()
+    assert {key for key in KEYS if key.startswith("segments.")} == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+def test_adapters_are_measured(folder: Path) -> None:
+    """Each figure of theirs is a number, and what the provider took was checked."""
+    figures = Bench(folder, TINY).channels()
+    assert sending.keys() == figures.keys()
+    assert [] == [key for key, value in figures.items() if not value > 0]
+
+
+def test_a_simulated_year_is_measured(folder: Path) -> None:
+    """Each figure is a number; nothing was refused, nobody got stuck."""
+    figures = Bench(folder, TINY).simulate()
+    assert simulate.keys() == figures.keys()
     assert [] == [key for key, value in figures.items() if not value > 0]
 
 

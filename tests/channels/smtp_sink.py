@@ -103,9 +103,13 @@ class Post:
 
 @asynccontextmanager
 async def post(
-    replies: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None, implicit: bool = False, **options: Any
+    replies: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    implicit: bool = False,
+    port: int = 0,
+    **options: Any,
 ) -> AsyncIterator[Post]:
-    """aiosmtpd on a free port. `tls`: offers STARTTLS, or TLS from the first byte where `implicit`."""
+    """aiosmtpd, on a free port unless one is given. `tls`: offers STARTTLS, or TLS from the first byte where `implicit`."""
     told = Post(replies or {})
     loop = asyncio.get_running_loop()
 
@@ -122,7 +126,7 @@ async def post(
         told.servers.append(made)
         return made
 
-    server = await loop.create_server(session, "127.0.0.1", 0, ssl=tls if implicit else None)
+    server = await loop.create_server(session, "127.0.0.1", port, ssl=tls if implicit else None)
     told.port = server.sockets[0].getsockname()[1]
     try:
         yield told

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import typer.main
 
-from engine.cli.main import app
+from engine.cli.main import app, run
 from tests.cli.commands import ROOT
 
 PAGE = (ROOT / "docs/cli.md").read_text()
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, which typer's type doesn't say
+EACH = [
+    (name, one)
+    for name, command in COMMANDS.items()
+    if name != "demo"
+    for one in getattr(command, "commands", {"": command}).values()
+]
+"""Every command under the first word of its name: those of a group stand in one section."""
 
 
 def sections() -> dict[str, str]:
     """Command → the text under its heading."""
-    parts = re.split(r"^### sojourn (\w+).*$", PAGE, flags=re.MULTILINE)
+    parts = re.split(r"^### sojourn ([\w-]+).*$", PAGE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -30,8 +38,7 @@ def test_every_option_is_explained() -> None:
     twins = {"identify": "track"}
     missing = [
         f"{name} {option}"
-        for name, command in COMMANDS.items()
-        if name != "demo"
+        for name, command in EACH
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
         if option.startswith("--") and option != "--help"
@@ -42,7 +49,12 @@ def test_every_option_is_explained() -> None:
 
 def test_every_command_shows_an_example() -> None:
     """Help without an example is half a help."""
-    assert [] == [name for name, c in COMMANDS.items() if name != "demo" and "Example: " not in (c.help or "")]
+    assert [] == [(name, c.name) for name, c in EACH if "Example: " not in (c.help or "")]
+
+
+def test_every_command_of_a_group_is_named_in_its_section() -> None:
+    """Each with its own words."""
+    assert [] == [(name, c.name) for name, c in EACH if c.name != name and f"`{c.name}" not in sections()[name]]
 
 
 def test_every_exit_code_is_explained() -> None:
@@ -50,3 +62,15 @@ def test_every_exit_code_is_explained() -> None:
     from engine.cli.terminal import Code
 
     assert {int(c) for c in Code} == {int(n) for n in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_completes_in_the_shell(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own name from all but its last letter, as bash asks for it."""
+    monkeypatch.setenv("_SOJOURN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"sojourn {name[:-1]}")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert 0 == run([])
+    assert name in capsys.readouterr().out.split()

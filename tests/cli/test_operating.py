@@ -142,7 +142,7 @@ async def test_parked_people_go_on_after_a_retry(
         await at_month(engine, 1)
         assert [m.step for m in engine.email.to(ada)] == ["hello", "hello"]
         assert run("retry", "--journey", "welcome", "--yes").returncode == 1
-        noted = await engine.query("select act, subject from audit")
+        noted = await engine.query("select act, subject from audit where act <> 'deploy'")
         assert [(r.act, r.subject.partition("/")[0]) for r in noted] == [("retry", "enrollment")]
 
 

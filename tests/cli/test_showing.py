@@ -10,16 +10,25 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.cli import operating, terminal
+from engine.cli import enrolled, terminal
 
 USER = "0f8fad5b-d9cb-469f-a165-70867728950e"
 REASON = "templates/email/welcome/hello.json:1: this isn't JSON: Expecting ',' delimiter: line 1 column 29 (char 28)"
 
 
 def row(**given: Any) -> Any:
-    """A row of `store.history.listing`."""
+    """A row of `store.chosen.listing`."""
     moment = datetime(2026, 3, 2, 10, tzinfo=UTC)
-    values = {"id": 12, "user": "ben", "customer_id": 1, "journey": "welcome", "key": "", "status": "live", "reason": ""}
+    values = {
+        "id": 12,
+        "user": "ben",
+        "customer_id": 1,
+        "journey": "welcome",
+        "key": "",
+        "status": "live",
+        "reason": "",
+        "paused": False,
+    }
     return SimpleNamespace(**{**values, "step": "first_project", "entered_at": moment, "wake_at": moment, **given})
 
 
@@ -27,7 +36,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, *rows: Any) -> list[str]:
     """The lines that a terminal of this width gets."""
     screen = StringIO()
     monkeypatch.setattr(terminal, "out", Console(file=screen, width=width, height=25, force_terminal=True, color_system=None))
-    operating.show(rows)
+    enrolled.show(rows)
     return screen.getvalue().splitlines()
 
 
@@ -36,7 +45,7 @@ def test_whatever_is_no_terminal_gets_a_row_to_a_line(
 ) -> None:
     """Piped or kept in a file, nothing is folded or cut, however narrow the screen is said to be."""
     monkeypatch.setenv("COLUMNS", "80")
-    operating.show([row(id=13, user=USER, status="parked", reason=REASON.replace(": ", ":\n"))])
+    enrolled.show([row(id=13, user=USER, status="parked", reason=REASON.replace(": ", ":\n"))])
     head, line = capsys.readouterr().out.splitlines()
     assert ["number", "customer", "journey", "status", "step", "entered", "next", "reason"] == head.replace("(UTC)", "").split()
     moment = "2026-03-02 10:00"

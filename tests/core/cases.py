@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from engine.core.clock import Duration
-from engine.core.facts import ConsentFact, Facts, HoldFact, Message, PlannedFact, SlotFact
+from engine.core.facts import ConsentFact, Facts, HoldFact, Message, PauseFact, PlannedFact, SlotFact
 from engine.core.plan import Window
 from engine.core.policy import Cap, ConsentRule, DayOff, Holdout, Policy, QuietHours
 from engine.core.queue import moments
@@ -83,6 +83,9 @@ planned = st.builds(
     st.sampled_from(["ben@example.com", "+39333", "", None]),
     st.sampled_from([None, None, "STOP"]),
 )
+pauses = st.builds(
+    PauseFact, st.sampled_from(["care", "enrollment 3"]), near(after=0), _maybe(near(before=0)), st.sampled_from(["", "a typo"])
+)
 facts = st.builds(
     Facts,
     st.sampled_from([True, True, True, False]),
@@ -90,7 +93,6 @@ facts = st.builds(
     st.sampled_from([True, True, True, False]),
     st.sampled_from([False, False, False, True]),
     st.sampled_from([False, False, False, True]),
-    st.sampled_from([None, None, None, "paused by ops"]),
     st.sampled_from([None, "Europe/Rome", "America/New_York", "Mars/Base"]),
     st.sampled_from(["ada@example.com", "ada@example.com", None]),
     st.sampled_from([None, None, None, "hard bounce"]),
@@ -102,6 +104,7 @@ facts = st.builds(
     st.lists(planned, max_size=3, unique_by=lambda p: p.enrollment).map(tuple),
     st.none(),
     st.lists(st.booleans(), max_size=2).map(tuple),
+    pauses=st.one_of(st.just(()), st.lists(pauses, max_size=2).map(tuple)),
 )
 messages = st.builds(
     Message,
@@ -156,11 +159,11 @@ policies = st.builds(
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Policy, Facts, Message, datetime]:
-    """What `decide` takes, now and then with the customer's queue worked out, as deliveries have it. Nothing but hours, caps and
-    holds stands in the way of half of them."""
+    """What `decide` takes, now and then with the customer's queue worked out, as deliveries have it. Nothing but hours, caps,
+    holds and pauses stands in the way of half of them."""
     policy, known, message, now = draw(policies), draw(facts), draw(messages), draw(near(before=720, after=720))
     if draw(st.booleans()):
-        known = welcome(holds=known.holds, slots=known.slots, planned=known.planned, quiet=known.quiet)
+        known = welcome(holds=known.holds, slots=known.slots, planned=known.planned, quiet=known.quiet, pauses=known.pauses)
         message = replace(message, expires_at=None)
     if known.planned and draw(st.booleans()):
         known = replace(known, queue={p.enrollment: at for p, at in moments(policy, known, known.planned, now)})

@@ -1,19 +1,23 @@
 """Changes the clock and the gates in every small way that mutmut knows, and sees which changes no test notices.
 
-`python -m tests.core.mutating` prints what came of it, with a diff of each survivor; `mutants.md` explains those that stay.
+`python -m tests.core.mutating` prints what came of it, with a diff of each survivor; `mutants.md` explains those that stay. With
+names of modules behind it (`caps queue`) it changes these, whichever of the core: so a part can be looked at alone.
 mutmut runs in a folder of its own: the code, its pure tests and `pyproject.toml`, which says what is changed and what is run.
 No server starts there, because `tests/conftest.py` stays behind.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +25,11 @@ from tests.core import unshrunk
 
 ROOT = Path(__file__).parents[2]
 
+_SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+MODULES = tuple(Path(path).stem for path in _SETTINGS["only_mutate"])
+"""The modules of the core of which the nightly test demands it."""
+
+_CHOSEN = re.compile(r"^only_mutate = \[.*?\]$", re.MULTILINE | re.DOTALL)
 _CACHED = re.compile(r"^@lru_cache\(.*\)$", re.MULTILINE)
 _RESULT = re.compile(r"^ *engine\.core\.(\w+)\.(\S+): (.+)$", re.MULTILINE)
 
@@ -45,13 +54,13 @@ class Outcome:
         return "\n\n".join(["\n".join(lines), *self.survivors])
 
 
-def run() -> Outcome:
-    """Make every mutant and run the tests on it, one after the other: minutes.
+def run(modules: Sequence[str] = MODULES) -> Outcome:
+    """Make every mutant of these modules and run the tests on it, one after the other: minutes.
 
     mutmut calls killed whatever pytest doesn't end well on; here a test must have failed."""
     with tempfile.TemporaryDirectory(prefix="sojourn-mutants-") as name:
         folder = Path(name)
-        _lay_out(folder)
+        _lay_out(folder, modules)
         _mutmut(folder, "run", "--max-children", "1")
         noticed = {line.split()[0] for line in (folder / unshrunk.NOTICED).read_text().splitlines()}
         found = [
@@ -70,8 +79,9 @@ def explained() -> list[str]:
     return re.findall(r"^```diff\n(.*?)\n```$", Path(__file__).with_name("mutants.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
-def _lay_out(folder: Path) -> None:
-    shutil.copy(ROOT / "pyproject.toml", folder)
+def _lay_out(folder: Path, modules: Sequence[str]) -> None:
+    chosen = f"only_mutate = {json.dumps([f'engine/core/{module}.py' for module in modules])}"
+    (folder / "pyproject.toml").write_text(_CHOSEN.sub(chosen, (ROOT / "pyproject.toml").read_text()))
     for part in ("engine", "tests/core"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (folder / "engine" / "core").glob("*.py"):
@@ -106,7 +116,7 @@ def _difference(folder: Path, module: str, mutant: str) -> str:
 
 
 if __name__ == "__main__":
-    outcome, known = run(), explained()
+    outcome, known = run(sys.argv[1:] or MODULES), explained()
     print(outcome)
     number = sum(survivor in known for survivor in outcome.survivors)
     print(f"\n{number} of {len(outcome.survivors)} survivors are explained in mutants.md")

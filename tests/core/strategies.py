@@ -17,6 +17,7 @@ from engine.core.plan import (
     Exit,
     Jump,
     Loop,
+    NextChannel,
     Op,
     Plan,
     Send,
@@ -34,7 +35,9 @@ FROM_PAST = st.integers(-4, 48)
 AHEAD = st.integers(0, 48)
 STEPS = st.integers(0, 3)
 GAPS = st.integers(1, 2)
-INPUTS = st.sampled_from([*["event"] * 12, "again", "again", "replan", "replan", "retry", "retry", "stop", "exit"])
+INPUTS = st.sampled_from(
+    [*["event"] * 12, "again", "again", "replan", "replan", "retry", "retry", "skip", "skip", "stop", "exit"]
+)
 HAPPENS = st.sampled_from([*["driver"] * 10, *["input"] * 7, "wake", "stale", "repeated"])
 
 
@@ -70,6 +73,10 @@ def _step(draw: st.DrawFn, ops: list[Op], depth: int) -> None:
     if verb == "send":
         channels = draw(st.sampled_from([("email",), ("email", "push"), ("email", "push", "sms")]))
         ops.append(Send(step, channels, "t", "lifecycle", condition=condition))
+        if len(channels) > 1 and draw(st.booleans()):
+            told = (Alternative(here + 3, "e", message=step), Alternative(here + 2, "e", message=step))
+            ops.append(WaitFor(f"{step}.delivery", told, A_DAY, here + 2, draw(CONDITIONS), "step", here + 3))
+            ops.append(NextChannel(here))
     elif verb == "act":
         ops.append(Act(step, "set", {"vars.x": 1}, condition))
     elif verb == "exit":

@@ -38,7 +38,6 @@ def test_a_message_that_nothing_stops_is_allowed() -> None:
         ({"known": False}, {}, ("customer", "unknown")),
         ({"erased": True}, {}, ("customer", "erased")),
         ({"restricted": True}, {}, ("customer", "restricted")),
-        ({"paused": "paused by ops"}, {}, ("journey", "paused by ops")),
         ({}, {"expires_at": NOON}, ("expired", "expires")),
         ({"address": None}, {}, ("reachable", "no_address")),
         ({"suppressed": "hard bounce"}, {}, ("suppression", "hard bounce")),

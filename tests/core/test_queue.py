@@ -203,7 +203,8 @@ def test_who_is_told_and_who_is_decided_agree_also_where_what_waited_goes_spread
 def test_a_line_that_is_kept_up_says_what_working_it_out_anew_says(
     order: list[int], drawn: list[tuple[str, int, bool, bool]], before: list[int], caps: tuple[Cap, ...]
 ) -> None:
-    """Message after message of one batch, in any order, and also where one leaves: the same verdicts, word for word."""
+    """Message after message of one batch, in any order, and also where one leaves: the same verdicts, word for word; so does what
+    it leaves set aside, alone."""
     rules = policy(caps=caps)
     known = facts(slots=tuple(slot(message(), NOON + hours * HOUR) for hours in before))
     line = {n + 1: registered(n + 1, tier, NOON + hours * HOUR, waiting=waits) for n, (tier, hours, waits, _) in enumerate(drawn)}
@@ -220,6 +221,8 @@ def test_a_line_that_is_kept_up_says_what_working_it_out_anew_says(
         told = dict(kept)
         verdict = decide(rules, replace(known, queue=kept), wanted, NOON)
         assert decide(rules, replace(known, queue=told, planned=tuple(line.values())), wanted, NOON) == verdict
+        aside = kept.before(wanted, known, NOON).aside(wanted)
+        assert decide(rules, replace(known, aside=aside), wanted, NOON) == verdict
         if verdict.decision == "defer":
             line[one.enrollment] = replace(one, waiting=True)
             kept.stays(line[one.enrollment], verdict.until)

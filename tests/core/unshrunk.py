@@ -34,3 +34,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed and (folder := os.environ.get(FOLDER)):
         with (Path(folder) / NOTICED).open("a") as noticed:
             noticed.write(f"{os.environ.get('MUTANT_UNDER_TEST', '')} {report.nodeid}\n")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Single cases before properties: what one of these finds out needs none of the others."""
+    items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))

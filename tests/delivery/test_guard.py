@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from engine.delivery import guard
-from engine.delivery.guard import Forbidden, Outward
+from engine.delivery.guard import Forbidden, Guarded, Outward
 from tests.channels.http_sink import Sink, answer, free_port, hang, sink
 
 
@@ -36,14 +36,40 @@ def lead(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.9.9.9", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]", "0.0.0.0", "168.63.129.16"]
+INSIDE = (
+    *("127.0.0.1", "127.9.9.9", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]", "0.0.0.0", "168.63.129.16"),
+    *("[::7f00:1]", "[::ffff:0:127.0.0.1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a9fe:a9fe]", "[2002:7f00:1::]", "[fec0::1]"),
+    *("[fd00:ec2::254]", "[fe80::1]", "100.100.100.200", "192.0.0.192", "198.18.0.1", "224.0.0.1", "255.255.255.255"),
 )
-async def test_an_address_inside_is_refused_as_written(host: str) -> None:
-    """Loopback too, which an engineer's webhook may use and an author's call may not; the words name address and setting."""
+
+
+async def test_an_address_inside_is_refused_as_written() -> None:
+    """Private, link-local and metadata addresses, and IPv4 in every IPv6 disguise. Loopback too, which an engineer's webhook may
+    use and an author's call may not; the words name address and setting."""
     async with outward() as client:
-        with pytest.raises(Forbidden, match=r"private address .* `the setting` permits it"):
-            await client.get(f"http://{host}:{free_port()}/")
+        for host in INSIDE:
+            with pytest.raises(Forbidden, match=r"private address .* `the setting` permits it"):
+                await client.get(f"http://{host}:{free_port()}/")
+
+
+async def test_what_a_name_leads_to_is_judged_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a journey's call and by an adapter: a name is no way around."""
+    for host in INSIDE:
+        lead(monkeypatch, host.strip("[]"))
+        async with outward() as client:
+            with pytest.raises(Forbidden):
+                await client.get(f"http://name.example:{free_port()}/")
+        async with httpx.AsyncClient(transport=Guarded(httpx.URL("http://name.example/"), 1, False)) as adapter:
+            with pytest.raises(Forbidden):
+                await adapter.get("http://name.example/")
+
+
+async def test_a_redirect_leads_nowhere(desk: Sink) -> None:
+    """It is an answer like any other: where it points to hears nothing."""
+    moved = answer(302, b"", f"Location: http://127.0.0.1:{desk.port}/")
+    async with sink(moved) as told, outward(allow_private=True) as client:
+        assert 302 == (await client.get(f"http://127.0.0.1:{told.port}/")).status_code
+    assert 0 == desk.connections
 
 
 @pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1"])

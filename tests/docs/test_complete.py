@@ -18,7 +18,7 @@ from engine.api.app import create_app
 from engine.api.reach import Reach
 from engine.core.enrollment import Input
 from engine.core.facts import GATES
-from engine.settings.project import ChannelSettings, Role, Settings, TokenSettings
+from engine.settings.project import ChannelSettings, Role, Settings, SourceSettings, TokenSettings
 from tests.docs.pages import DOCS, ROOT, anchors, links, named, pages, prose
 
 SETTINGS, API, LEDGER = (DOCS / "reference" / f"{name}.md" for name in ("settings", "api", "ledger"))
@@ -31,7 +31,7 @@ def keys_of(model: type[BaseModel], before: str = "") -> Iterator[str]:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from keys_of(inner, f"{before}{name}.")
-        elif named_model := next((a for a in get_args(inner) if a in (ChannelSettings, TokenSettings)), None):
+        elif named_model := next((a for a in get_args(inner) if a in (ChannelSettings, SourceSettings, TokenSettings)), None):
             yield from keys_of(named_model, f"{before}{name}.NAME.")
         elif SecretStr in [getattr(a, "__origin__", a) for a in get_args(inner)] and str(inner).startswith("dict"):
             yield f"{before}{name}.NAME"

@@ -16,8 +16,24 @@ from tests.docs.pages import DOCS, ROOT, Block, Command, blocks, pages
 from tests.docs.scratch import Scratch
 from tests.harness import write_project
 
-IN_A_SHOP = ("send-events", "find-out-why", "retry-what-is-parked", "back-up-and-recover", "change-a-journey")
-"""The how-to pages whose examples need a project that runs: the same one, in this order; the last closes its journey."""
+IN_A_SHOP = (
+    "send-events",
+    "mend-what-was-put-aside",
+    "import-files",
+    "find-out-why",
+    "retry-what-is-parked",
+    "replay",
+    "operate-what-runs",
+    "back-up-and-recover",
+    "write-messages",
+    "know-beforehand",
+    "change-a-journey",
+    "watch-it",
+)
+"""The how-to pages whose examples need a project that runs: the same one, in this order; the last but one closes its journey."""
+
+TESTING = "test-a-journey"
+"""The how-to page whose examples need a project and nothing that runs."""
 
 ELSEWHERE = {"language.md", "adding-a-channel.md", "cli.md", "benchmarks.md"}
 """Pages whose examples other tests carry out."""
@@ -48,6 +64,14 @@ def test_the_how_to_pages_are_carried_out(scratch: Scratch) -> None:
     for page in IN_A_SHOP:
         for block in blocks(DOCS / "how-to" / f"{page}.md"):
             scratch.show(block)
+
+
+def test_the_page_about_tests_is_carried_out(scratch: Scratch) -> None:
+    """In a new project, with no server: what passes, what fails and how that is shown, what is covered."""
+    for text in ("sojourn init shop", "cd shop"):
+        scratch.run("before the page", Command(text, ()))
+    for block in blocks(DOCS / "how-to" / f"{TESTING}.md"):
+        scratch.show(block)
 
 
 def test_the_api_reference_is_carried_out(scratch: Scratch) -> None:
@@ -90,9 +114,30 @@ def test_the_journey_that_asks_for_consent_compiles(tmp_path: Path) -> None:
     assert "ask" in load_project(write_project(tmp_path, files), {"email", "sms"}).plans
 
 
+def test_the_page_of_preferences_compiles(tmp_path: Path) -> None:
+    """The page of one's own, as the reference shows it."""
+    (page,) = [b for b in blocks(DOCS / "reference" / "preferences.md") if b.file]
+    assert load_project(write_project(tmp_path, {str(page.file): page.text}), {"email", "sms"}).templates.keys() >= {
+        ("pages", "preferences")
+    }
+
+
+def test_the_page_about_clean_lists_compiles(tmp_path: Path) -> None:
+    """Its journey with its segment, which is the one that `sojourn init` writes."""
+    found = {str(b.file): b.text for b in blocks(DOCS / "how-to" / "keep-a-list-clean.md") if b.file and "journeys/" in b.file}
+    tracking = (ROOT / "engine" / "cli" / "starter" / "journeys" / "tracking.yaml").read_text()
+    letter = "---\nsubject: Still there?\n---\n{{ preferences_url }} {{ unsubscribe_url }} {{ postal_address }}\n"
+    files = {**found, "journeys/tracking.yaml": tracking, "templates/email/sunset/still_there.txt": letter}
+    compiled = load_project(write_project(tmp_path / "page", files), {"email", "sms"})
+    assert "sunset" in compiled.plans
+    started = (ROOT / "engine" / "cli" / "starter" / "journeys" / "segments.yaml").read_text()
+    other = write_project(tmp_path / "init", {"journeys/segments.yaml": started, "journeys/tracking.yaml": tracking})
+    assert compiled.segments.get("unengaged") == load_project(other, {"email", "sms"}).segments.get("unengaged")
+
+
 def test_no_block_is_left_out_silently() -> None:
     """A console block is either carried out by these tests or says why it isn't; so is a block that names its file."""
-    run = {DOCS / "quickstart.md", DOCS / "reference" / "api.md", *(DOCS / "how-to" / f"{p}.md" for p in IN_A_SHOP)}
+    run = {DOCS / "quickstart.md", DOCS / "reference" / "api.md", *(DOCS / "how-to" / f"{p}.md" for p in (*IN_A_SHOP, TESTING))}
     left = [
         b.place
         for page in pages()

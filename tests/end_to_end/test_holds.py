@@ -10,7 +10,7 @@ import pytest
 from engine.intake import operators
 from engine.store.database import transaction
 from tests.harness import POLICY, running, write_project
-from tests.letters import letter
+from tests.letters import RECOVERY, letter
 
 DAYS = 43_200.0
 """A day in two seconds."""
@@ -22,16 +22,6 @@ holds:
 """
 
 OFFER = letter("offer", "promotional", topic="offers", expires="20d", before="{wait: 1d, id: a_day}")
-
-RECOVERY = """
-journey: recovery
-tier: service
-enter: {event: pinged, again: always}
-exit: [{event: cancelled}]
-steps:
-  - wait: 300d
-    id: long
-"""
 
 FILES = {
     "journeys/policy.yaml": POLICY + HOLDS,

@@ -236,22 +236,22 @@ async def test_a_global_holdout_keeps_back_the_tiers_that_it_names(
         assert [("first", "sent", ""), ("second", "dropped", "holdout")] == found
 
 
-async def test_a_slot_reserved_for_a_retry_is_kept_while_quiet_hours_defer_it(
+async def test_a_slot_reserved_for_a_retry_is_given_back_when_quiet_hours_defer_it(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
-    """A message that holds its slot and is deferred by another gate keeps the slot: nobody takes its place meanwhile."""
+    """A message that holds its slot and is deferred by another gate waits for one at their end."""
     folder = write_project(tmp_path, {"journeys/one.yaml": ONE, "journeys/policy.yaml": POLICY + A_DAY})
     async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
         await sojourn.identify("ada", timezone=where_it_is(22, datetime.now(UTC)))
         sojourn.email.answer = lambda m: Receipt(Result.LATER, retry_after=2.0)
         await sojourn.track("ada", "signed_up")
         await sojourn.message_is("reserved")
-        slot = (await sojourn.messages())[0].slot_at
         write_project(tmp_path, {"journeys/one.yaml": ONE, "journeys/policy.yaml": POLICY + A_DAY + NIGHT})
         await sojourn.deploy()
         await sojourn.message_is("deferred")
         (message,) = await sojourn.messages()
-        assert ("quiet_hours", slot) == (message.reason, message.slot_at)
+        assert ("quiet_hours", None) == (message.reason, message.slot_at)
+        assert [(1,)] == await sojourn.query("select count(*) from planned")
 
 
 async def test_a_message_to_an_ended_enrollment_is_never_handed_over(

@@ -92,9 +92,9 @@ async def test_who_gets_no_turn_comes_again(
 async def test_what_the_gates_keep_back_uses_none_of_the_rate(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:
-    """At two a minute, eight messages without consent are dropped in far less than four, and the one that may go goes."""
+    """At ten a minute, eight messages without consent are dropped at once, and the one that may go goes."""
     folder = project(tmp_path, "", *JOURNEYS)
-    async with running(folder, database_url, temporal_address, task_queue_prefix, **at("2/m")) as sojourn:
+    async with running(folder, database_url, temporal_address, task_queue_prefix, **at("10/m")) as sojourn:
         await crowd(sojourn, 9)
         await sojourn.accept([sojourn.event(f"u{i}", "unsubscribed", channel="email") for i in range(8)])
         await offer(sojourn, 9)

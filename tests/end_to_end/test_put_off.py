@@ -12,6 +12,7 @@ from engine.delivery.channel import Receipt, Result
 from engine.intake import operators
 from engine.store.database import transaction
 from tests.harness import POLICY, Running, running, write_project
+from tests.letters import RECOVERY, letter
 
 RULES = """
 holds:
@@ -20,32 +21,10 @@ holds:
 caps: [{name: rare, limit: 1, per: 30d}]
 """
 
-SENDS = """
-journey: {name}
-tier: {tier}
-enter: {{event: {event}, again: never}}
-steps:
-  - send: {channel}
-    id: {name}
-    template: hello
-    topic: news
-    expires: 60d
-"""
-
-RECOVERY = """
-journey: recovery
-tier: service
-enter: {event: pinged, again: always}
-exit: [{event: cancelled}]
-steps:
-  - wait: 300d
-    id: long
-"""
-
 FILES = {
     "journeys/policy.yaml": POLICY + RULES,
-    "journeys/letter.yaml": SENDS.format(name="letter", tier="lifecycle", event="signed_up", channel="email"),
-    "journeys/text.yaml": SENDS.format(name="text", tier="promotional", event="confirmed", channel="sms"),
+    "journeys/letter.yaml": letter("letter"),
+    "journeys/text.yaml": letter("text", "promotional", event="confirmed", channel="sms"),
     "journeys/recovery.yaml": RECOVERY,
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import counts
-from engine.cli.operating import BATCH as OF_OPERATORS
+from engine.cli.acting import BATCH as OF_OPERATORS
 from engine.delivery.pacing import AHEAD_SECONDS, BURST_SECONDS
 from engine.intake import operators
 from engine.intake.door import BATCH as OF_INTAKE

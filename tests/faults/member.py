@@ -35,6 +35,8 @@ async def worker(folder: Path, prefix: str) -> None:
     async with open_worker(settings, url, address, prefix=prefix, heartbeat_seconds=2.0, lease_seconds=4.0) as one:
         one.workers.sticky_seconds = 1.0
         one.relay.journeys = replace(one.relay.journeys, task_timeout_seconds=2.0)
+        if one.carrier is not None:
+            one.carrier.journeys = one.relay.journeys
         print("ready", flush=True)
         await one.run(stop)
 

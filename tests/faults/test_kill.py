@@ -158,7 +158,7 @@ def check(stage: Stage, sink: Provider, people: int) -> None:
     assert [(people,)] == stage.ask("select count(*) from events where name = 'signed_up'")
 
 
-@pytest.mark.parametrize("victim", ["worker", "intake", "temporal", "postgres"])
+@pytest.mark.parametrize("victim", ["worker", pytest.param("intake", marks=pytest.mark.nightly), "temporal", "postgres"])
 async def test_a_kill_in_the_middle_loses_and_doubles_nothing(
     victim: str, tmp_path: Path, own_servers: Embedded, task_queue_prefix: str
 ) -> None:

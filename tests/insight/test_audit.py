@@ -203,7 +203,10 @@ async def test_the_command_audits_and_its_exit_code_says_whether_all_agree(
         assert (0, ["checked", "3"]) == (fine.returncode, fine.stdout.splitlines()[1].split())
         expected = {"checked": 3, "same": 3, "different": 0, "only_words": 0, "not_checkable": {}, "differences": []}
         assert expected == answer(command("--json"))
-        assert 0 == answer(command("--json", "--journey", "nowhere"))["checked"]
+        nowhere = command("--journey", "helo")
+        assert (1, "") == (nowhere.returncode, nowhere.stdout)
+        assert "no journey called 'helo' was ever deployed" in nowhere.stderr
+        assert "hello" in nowhere.stderr
         await run.query("update decisions set rule = 'weekly' where rule = 'daily' returning id")
         changed = command("--json")
         (found,) = answer(changed)["differences"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,11 @@ async def test_a_reply_that_is_a_stop_word_suppresses_the_address(door: Doorway,
     await door.accept(event("message_replied", 1, channel="sms", text=text))
     found = [tuple(r) for r in await door.query("select channel, address, reason from suppressions")]
     assert ([("sms", "+39333", "stop")] if stops else []) == found
+
+
+@pytest.mark.parametrize("source", ["token/crm", "shop"])
+async def test_history_that_does_not_say_when_lifts_no_withdrawal(door: Doorway, source: str) -> None:
+    """It waits for its confirmation, also where the source shares its message ids with one that is live."""
+    await door.accept(agrees(1, channel="sms"), agrees(2, channel="sms", state="withdrawn"))
+    await door.accept(replace(agrees(3, channel="sms"), source=source, history=True))
+    assert ["granted", "withdrawn", "pending"] == [state for _, _, state in await said(door)]

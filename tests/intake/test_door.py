@@ -53,6 +53,12 @@ JOURNEYS = {
         enter: {event: pinged, again: after 30d, once_per: customer.country}
         steps: [{wait: 1h, id: hour}]
     """,
+    "journeys/team.yaml": """
+        journey: team
+        tier: lifecycle
+        enter: {event: joined, again: never, once_per: customer.chosen}
+        steps: [{wait: 1h, id: hour}]
+    """,
     "journeys/rested.yaml": """
         journey: rested
         tier: lifecycle
@@ -65,7 +71,8 @@ JOURNEYS = {
         enter: {event: climbed, again: always, where: event.number ** event.number > 0}
         steps: [{exit: done}]
     """,
-    "journeys/tracking.yaml": TRACKING.replace("events:", "events:\n  climbed: {properties: {number: integer}}"),
+    "journeys/tracking.yaml": TRACKING.replace("events:", "events:\n  joined: {}\n  climbed: {properties: {number: integer}}")
+    + "computed: {chosen: {latest: event.plan, of: signed_up}}\n",
 }
 
 
@@ -255,6 +262,18 @@ async def test_once_per_enrolls_one_person_for_a_value(door: Doorway) -> None:
     await door.query("update enrollments set entered_at = entered_at - interval '31 days' returning id")
     await door.accept(event("pinged", 6, "bob"))
     assert 2 == (await door.query(inside, once="IT"))[0][0]
+
+
+async def test_once_per_may_ask_for_what_is_worked_out_of_events(door: Doorway) -> None:
+    """In batches of their own and in one, with an event of the same batch too: one person for each value."""
+    await door.accept(event("signed_up", 1, plan="pro"), event("signed_up", 2, "bob", plan="pro"))
+    await door.accept(event("joined", 3))
+    await door.accept(event("joined", 4, "bob"), event("signed_up", 5, "eve", plan="basic"), event("joined", 6, "eve"))
+    await door.accept(event("signed_up", 7, "bob", plan="basic"), event("joined", 8, "bob"))
+    found = await door.query(
+        "select i.value, e.once from enrollments e join identifiers i using (customer_id) where journey = 'team' order by 1"
+    )
+    assert [("ada", "pro"), ("eve", "basic")] == [tuple(r) for r in found]
 
 
 async def test_people_of_one_account_who_come_at_once_enter_once(door: Doorway) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.delivery.deployments import Deployments
 from engine.intake.relay import Relay
 from engine.store.database import connect, run, transaction
-from engine.store.relay import CHANNEL
+from engine.store.enrollments import CHANNEL
 
 STOPS = 60
 

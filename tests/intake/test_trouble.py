@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from engine.app.processes import free_port
 from engine.delivery.deployments import Deployments
 from engine.intake.relay import Relay
+from engine.observe.words import in_a_line
 from engine.store.database import connect, run, transaction
-from engine.store.trouble import Trouble, in_a_line, lost
+from engine.store.trouble import Trouble, lost
 from engine.temporal.worker import tell_plainly
 from tests.harness import running, write_project
 

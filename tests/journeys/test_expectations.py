@@ -7,9 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.app.testing.expectations import Line, compared
 from engine.authoring.shape_tests import Expected
-from tests.journeys.expectations import Line, compared
 
 ROME = ZoneInfo("Europe/Rome")
 TEN = datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -32,8 +34,7 @@ WANT_LATER = {"at": "2026-05-04 11:00", "task": "service"}
 
 def passes(expect: list[dict[str, Any]], lines: list[Line]) -> bool:
     """Whether a test with these lines under `expect` passes."""
-    expected, actual = compared([Expected.model_validate(e) for e in expect], lines, ROME)
-    return expected == actual
+    return not any(row.wrong for row in compared([Expected.model_validate(e) for e in expect], lines, ROME))
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,31 @@ def test_what_is_listed_and_happened_passes(expect: list[dict[str, Any]], lines:
 def test_what_is_missing_or_beside_or_otherwise_fails(expect: list[dict[str, Any]], lines: list[Line]) -> None:
     """Sends, tasks, exits and parkings are complete and in order; a deferral or drop that is listed must have happened."""
     assert not passes(expect, lines)
+
+
+KIND = st.sampled_from([("send", "email"), ("send", "sms"), ("task", "service"), ("task", "sales"), ("exit", "unhappy")])
+
+
+@given(st.lists(st.tuples(KIND, st.integers(5, 500)), min_size=1, max_size=12), st.data())
+def test_one_change_makes_one_row_wrong(drawn: list[tuple[tuple[str, str], int]], data: st.DataObject) -> None:
+    """However long a test is: what it expects line by line passes; a line left out, added or moved makes one row wrong and no
+    other, and the rows stand in order of time, each line in one of them."""
+    minutes, lines, expect = 0, [], []
+    for (kind_, value), gap in drawn:
+        minutes += gap
+        at = TEN + timedelta(minutes=minutes)
+        lines.append({"at": at, kind_: value, "journey": "care"})
+        expect.append({"at": at.isoformat(), kind_: value})
+
+    def wrong(wanted: list[dict[str, Any]], happened: list[Line]) -> list[str]:
+        rows = compared([Expected.model_validate(e) for e in wanted], happened, ROME)
+        assert [x["at"] for x in happened] == [r.happened["at"] for r in rows if r.happened is not None]
+        assert len(wanted) == sum(r.expected is not None for r in rows)
+        return [r.says for r in rows if r.wrong]
+
+    assert [] == wrong(expect, lines)
+    n = data.draw(st.integers(0, len(lines) - 1))
+    assert ["unlisted"] == wrong(expect[:n] + expect[n + 1 :], lines)
+    assert ["missing"] == wrong(expect, lines[:n] + lines[n + 1 :])
+    moved = {**expect[n], "at": (TEN - timedelta(days=1)).isoformat()}
+    assert ["different"] == wrong([*expect[:n], moved, *expect[n + 1 :]], lines)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from engine.app.testing.passages import Passage
+from engine.app.testing.timeline import OnTimeline, Timeline
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
 from engine.core.incoming import Incoming
 from engine.insight.why import why
 from engine.store.database import transaction
 from tests.harness import POLICY, TRACKING, utc, write_project
-from tests.journeys.passages import Passage
-from tests.journeys.timeline import OnTimeline, Timeline
 
 ROME, NEW_YORK, AUCKLAND, LOS_ANGELES = "Europe/Rome", "America/New_York", "Pacific/Auckland", "America/Los_Angeles"
 
@@ -61,9 +61,9 @@ async def told(played: Timeline, passage: Passage) -> Mapping[str, Any]:
     """The one message of a customer, to the minute: the moments that it was deferred to, and when it went or was dropped."""
     values = {"customer": passage.customer}
     settled = "select status, reason, coalesce(sent_at, decided_at) as at from messages where customer_id = :customer"
-    (row,) = await played.sojourn.query(settled, **values)
+    (row,) = await played.query(settled, **values)
     waited = "select until from decisions where customer_id = :customer and decision = 'defer' order by id"
-    until = [f"{r.until:%Y-%m-%d %H:%M}" for r in await played.sojourn.query(waited, **values)]
+    until = [f"{r.until:%Y-%m-%d %H:%M}" for r in await played.query(waited, **values)]
     return {"status": row.status, "reason": row.reason, "until": until, "at": f"{row.at:%Y-%m-%d %H:%M}"}
 
 
@@ -95,7 +95,7 @@ async def test_on_a_day_off_of_the_customers_country_nothing_goes(tmp_path: Path
     async with on_timeline(project(tmp_path, rules, it=IT, us=US), ["hello"], tests) as played:
         await played.play()
         found = [await told(played, p) for p in played.passages]
-        async with transaction(played.sojourn.worker.core.database) as c:
+        async with transaction(played.worker.core.database) as c:
             (story,) = (await why(c, played.passages[0].customer)).passages
     assert [
         sent("2026-12-27 07:00", "2026-12-27 07:00"),
@@ -118,7 +118,7 @@ async def test_what_waited_overnight_goes_spread_over_the_morning(tmp_path: Path
     eight, half = utc("2026-02-11 07:00"), timedelta(minutes=30)
     async with on_timeline(project(tmp_path, f"quiet_hours: [{NIGHT}]\njitter: 30m\n"), ["hello"], tests) as played:
         await played.play()
-        rows = await played.sojourn.query(
+        rows = await played.query(
             "select m.customer_id, d.until, m.sent_at from messages m join decisions d using (key) where d.decision = 'defer'"
         )
         at_once = await told(played, played.passages[20])
@@ -212,5 +212,5 @@ async def test_a_customer_without_a_zone_has_policys_unless_the_channel_must_not
     async with on_timeline(project(tmp_path, rules, channel), ["hello"], tests) as played:
         await played.play()
         assert expected == [await told(played, p) for p in played.passages]
-        rules_told = await played.sojourn.query("select distinct rule from decisions where decision = 'drop'")
+        rules_told = await played.query("select distinct rule from decisions where decision = 'drop'")
     assert ([] if channel == "email" else ["unknown_timezone"]) == [r.rule for r in rules_told]

@@ -16,19 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from engine.app.testing.passages import Passage
+from engine.app.testing.timeline import OnTimeline, Timeline
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
 from engine.insight.story import Message
 from engine.insight.why import why
 from engine.store.database import transaction
 from tests.harness import POLICY, utc, write_project
-from tests.journeys.passages import Passage
-from tests.journeys.timeline import OnTimeline, Timeline
 
 ROME, NEW_YORK, KOLKATA, BEIRUT = "Europe/Rome", "America/New_York", "Asia/Kolkata", "Asia/Beirut"
 NOWHERE = ""
 """A customer without a zone: policy's counts, which is UTC."""
 
+MESSAGES = "select * from messages order by id"
 HALF_A_DAY = timedelta(hours=12)
 
 NIGHT = """
@@ -194,7 +195,7 @@ def entering(dues: Sequence[Due]) -> list[Written]:
 
 async def asked_why(played: Timeline, passage: Passage) -> tuple[Message, str]:
     """The one message of a customer, and the sentence about where the customer stands."""
-    async with transaction(played.sojourn.worker.core.database) as c:
+    async with transaction(played.worker.core.database) as c:
         (told,) = (await why(c, passage.customer)).passages
     (message,) = [m.message for m in told.moments if m.message is not None]
     return message, told.now
@@ -236,8 +237,8 @@ async def test_while_it_waits_the_ledger_and_why_say_until_when(
     end = utc(due.until or "")
     async with on_timeline(nights(tmp_path, "21:00", "08:00"), ["night"], entering([due])) as played:
         await played.play(end - timedelta(minutes=1))
-        (row,) = await played.sojourn.messages()
-        assert ("deferred", "quiet_hours", end, []) == (row.status, row.reason, row.until, played.sojourn.email.seen)
+        (row,) = await played.query(MESSAGES)
+        assert ("deferred", "quiet_hours", end, []) == (row.status, row.reason, row.until, played.sinks["email"].seen)
         message, stands = await asked_why(played, played.passages[0])
         assert f"At hello, whose message waits until {words}." == stands
         (decision,) = message.decisions
@@ -247,7 +248,7 @@ async def test_while_it_waits_the_ledger_and_why_say_until_when(
         (gate,) = [g for g in decision.gates if g.answer == "defer"]
         assert ("quiet_hours", f"Quiet hours from 21:00 to 08:00 until {words}.", end) == (gate.gate, gate.detail, gate.until)
         await played.play()
-        (row,) = await played.sojourn.messages()
+        (row,) = await played.query(MESSAGES)
         assert ("sent", minute(end)) == (row.status, minute(row.sent_at))
 
 
@@ -261,7 +262,7 @@ async def test_a_wait_until_a_time_of_day_ends_when_the_clock_there_first_shows_
     tests = [someone(i, zone, event, at) for i, (event, zone, at, _, _) in enumerate(UNTIL)]
     async with on_timeline(compiled, list(WAITS), tests) as played:
         await played.play()
-        sent = [m for m in await played.sojourn.messages() if m.status == "sent"]
+        sent = [m for m in await played.query(MESSAGES) if m.status == "sent"]
         told = []
         for (event, zone, at, first, _), passage in zip(UNTIL, played.passages, strict=True):
             mine = [m for m in sent if m.customer_id == passage.customer]

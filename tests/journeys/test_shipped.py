@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from engine.app.testing.chosen import Chosen, choose, rounds
+from engine.app.testing.covering import covered
+from engine.app.testing.expectations import compared
+from engine.app.testing.playing import play
+from engine.app.testing.timeline import OnTimeline
 from engine.authoring.project import Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
-from engine.core.plan import Send, plan_to_json
-from tests.journeys.expectations import compared
-from tests.journeys.timeline import OnTimeline
+from engine.core.plan import Send
+from tests.simulator.played import ADDRESSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,45 +33,24 @@ def shipped() -> Compiled:
 @cache
 def written() -> tuple[tuple[tuple[str, ...], Written], ...]:
     """Every test with the journeys that it runs, in the order of the files."""
-    tests = [test for tests in shipped().tests.values() for test in tests.root]
-    return tuple((tuple(sorted(test.journeys or (test.journey or "",))), test) for test in tests)
+    return tuple((c.journeys, c.test) for c in choose(shipped(), ROOT))
 
 
 @cache
-def rounds() -> dict[str, tuple[tuple[str, ...], list[Written]]]:
-    """Tests that are played together, under a name: those of the same journeys, because only the journeys that a test names may
-    enroll its customer. Where `once_per` looks beyond one customer, each test has a round of its own."""
-    found: dict[str, tuple[tuple[str, ...], list[Written]]] = {}
-    numbers: dict[str, int] = defaultdict(int)
-    for journeys, test in written():
-        name = "+".join(journeys)
-        if any(_looks_beyond(j) for j in journeys):
-            numbers[name] += 1
-            name = f"{name}-{numbers[name]}"
-        found.setdefault(name, (journeys, []))[1].append(test)
-    return found
+def together() -> dict[str, list[Chosen]]:
+    """Tests that are played together, under a name."""
+    return {f"{'+'.join(r[0].journeys)}-{r[0].number}": r for r in rounds(shipped(), choose(shipped(), ROOT))}
 
 
-def _looks_beyond(journey: str) -> bool:
-    plan = plan_to_json(shipped().plans[journey])
-    return any(e["once_per"] for e in plan["entries"]) or any((op.get("fields") or {}).get("once_per") for op in plan["ops"])
-
-
-@pytest.mark.parametrize("name", rounds())
-async def test_a_journey_does_what_its_tests_say(
-    name: str,
-    on_timeline: OnTimeline,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("name", together())
+async def test_a_journey_does_what_its_tests_say(name: str, on_timeline: OnTimeline) -> None:
     """On real servers, messages, tasks and exits come as listed, in order, to the minute, and nothing comes beside them."""
-    monkeypatch.setenv("SOJOURN_SECRET_CRM_TOKEN", "token")
-    journeys, tests = rounds()[name]
-    async with on_timeline(shipped(), journeys, tests) as played:
+    chosen = together()[name]
+    async with on_timeline(shipped(), chosen[0].journeys, [c.test for c in chosen]) as played:
         await played.play()
         told = {p.test.test: compared(p.test.expect, await played.lines(p), p.zone) for p in played.passages}
-    assert len(tests) == len(told)
-    wrong = [title for title, (expected, actual) in told.items() if expected != actual]
-    assert {title: told[title][0] for title in wrong} == {title: told[title][1] for title in wrong}
+    assert len(chosen) == len(told)
+    assert {} == {title: rows for title, rows in told.items() if any(row.wrong for row in rows)}
 
 
 def test_the_project_that_ships_has_no_problems() -> None:
@@ -83,7 +66,7 @@ def test_every_journey_that_ships_has_two_tests() -> None:
 
 def test_the_titles_of_a_round_differ() -> None:
     """A result is told under its test's title, so no two that are played together share one."""
-    assert {} == {name: t for name, (_, t) in rounds().items() if len({w.test for w in t}) != len(t)}
+    assert {} == {name: t for name, t in together().items() if len({c.test.test for c in t}) != len(t)}
 
 
 def test_every_send_that_ships_is_reached_by_a_test() -> None:
@@ -94,3 +77,9 @@ def test_every_send_that_ships_is_reached_by_a_test() -> None:
     assert {} == {key: n for key, n in templates.items() if n > 1}
     reached = {(journey, e.template) for journeys, test in written() for journey in journeys for e in test.expect if e.template}
     assert set(UNREACHED) == {(name, op.step) for name, op in sends if (name, op.template) not in reached}
+
+
+def test_every_step_and_way_that_ships_is_passed_by_a_test() -> None:
+    """All that can happen in a journey happens in one of its tests: `sojourn test --cover` names nothing."""
+    told = [t for r in play(shipped(), choose(shipped(), ROOT), ADDRESSES) for t in r.told]
+    assert {} == {c.journey: c.by_step() for c in covered(shipped().plans, told) if c.missed}

@@ -7,11 +7,9 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
-
+from engine.app.testing.timeline import OnTimeline
 from engine.authoring.shape_tests import Test as Written
 from tests.journeys.test_shipped import shipped, written
-from tests.journeys.timeline import OnTimeline
 
 COUNTED = ("lifecycle", "triggered", "promotional")
 WEEK = timedelta(days=7)
@@ -29,16 +27,15 @@ IN_RECOVERY = (
 PARKED = "select journey, step, reason from enrollments where status = 'parked'"
 
 
-async def test_no_combination_of_journeys_breaks_a_rule(on_timeline: OnTimeline, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_combination_of_journeys_breaks_a_rule(on_timeline: OnTimeline) -> None:
     """With every journey open to every test's customer: never two counted messages on one local day, never more than three in any
     seven days, none at night, none of them while the customer is in service recovery; and nobody gets stuck."""
-    monkeypatch.setenv("SOJOURN_SECRET_CRM_TOKEN", "token")
     tests = [test for _, test in written()]
     async with on_timeline(shipped(), sorted(shipped().plans), tests) as played:
         await played.play()
-        sent = await played.sojourn.query(SENT)
-        in_recovery = await played.sojourn.query(IN_RECOVERY, tiers=list(COUNTED))
-        parked = await played.sojourn.query(PARKED)
+        sent = await played.query(SENT)
+        in_recovery = await played.query(IN_RECOVERY, tiers=list(COUNTED))
+        parked = await played.query(PARKED)
     assert len(sent) > len(tests)
     assert {} == {k: n for k, n in _per_day(sent).items() if n > 1}
     assert [] == _crowded(sent)
@@ -61,7 +58,7 @@ async def test_the_friends_first_job_pays_the_one_who_referred(on_timeline: OnTi
     async with on_timeline(shipped(), tests[0].journeys, tests) as played:
         await played.play()
         lines = [await played.lines(p) for p in played.passages]
-        credit = await played.sojourn.query("select attributes -> 'referral_credit' as credit from customers order by id")
+        credit = await played.query("select attributes -> 'referral_credit' as credit from customers order by id")
     assert [] == lines[0]
     assert [("email", "jobs/referral_reward")] == [(x["send"], x["template"]) for x in lines[1] if "send" in x]
     assert [None, 25] == [r.credit for r in credit]

@@ -16,6 +16,9 @@ from tests.proofs.project import DELAYS, JOURNEYS
 OVERDUE = timedelta(days=7)
 """A send that should have been asked for so long ago stands in nobody's way."""
 
+SECONDS, A_DAY_AND_NIGHT = timedelta(seconds=2), timedelta(hours=36)
+"""How late a message may go that nothing has been in the way of since: where that frees at once, and where at a time of day."""
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -60,21 +63,34 @@ class Hold:
 
 @dataclass
 class Model:
-    """One customer. `statements`: (channel, topic, state), oldest first."""
+    """One customer. `statements`: (channel, topic, state), oldest first; after a merge, one such list for each of those who
+    became one. `carried`: messages that had their slots before. `ended`: enrollments that were over when all was last at rest."""
 
     policy: Policy
     zone: ZoneInfo
-    statements: list[tuple[str, str | None, str]] = field(default_factory=list)
+    statements: list[list[tuple[str, str | None, str]]] = field(default_factory=lambda: [[]])
     holds: list[Hold] = field(default_factory=list)
     sent: dict[str, Sent] = field(default_factory=dict)
     entered: dict[int, Registered] = field(default_factory=dict)
+    carried: set[str] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
 
     # What happens
+
+    def merge(self, other: Model, zone: ZoneInfo) -> None:
+        """Another customer was this one all along: what either got counts, what holds either holds, a consent that one took
+        back is none. `zone`: the newer one."""
+        self.zone = zone
+        self.statements += other.statements
+        self.holds += other.holds
+        self.sent |= other.sent
+        self.entered |= other.entered
 
     def happened(self, name: str, properties: dict[str, Any], at: datetime) -> None:
         """An event was accepted."""
         if name == "consent_changed":
-            self.statements.append((properties["channel"], properties["topic"], properties["state"]))
+            for history in self.statements:
+                history.append((properties["channel"], properties["topic"], properties["state"]))
         if name == "complaint_filed":
             rule = next(r for r in self.policy.holds if r.name == "complaint")
             until = self._local_days(at, rule.at_most.days)
@@ -106,7 +122,7 @@ class Model:
         if "holds" not in skips and self.held(one.tier, one.at, ended):
             broken.append("sent against a hold")
         before = [s for k, s in self.sent.items() if k != one.key]
-        if one.tier not in self.policy.uncounted:
+        if one.tier not in self.policy.uncounted and one.key not in self.carried:
             broken += [f"more than {c.name} allows" for c in self._full(one, one.at, before)]
             if not broken and all(c.per == "rolling" for c in self.policy.caps):
                 aside = self._set_aside(one, others, before)
@@ -114,29 +130,48 @@ class Model:
         self.sent[one.key] = one
         return broken
 
-    def overlooked(self, others: list[Registered], now: datetime) -> list[Registered]:
-        """Who waits though there is room, however much those before it might need. Only of caps that roll, which free at once."""
-        if any(c.per != "rolling" for c in self.policy.caps):
-            return []
-        found = []
-        for one in others:
-            if not one.waits or not self._may_go(one, now) or self.quiet(now):
+    def late(
+        self, one: Registered, wakes: datetime, before: list[Registered], slots: list[Sent], now: datetime
+    ) -> datetime | None:
+        """A moment at which nothing is in the way of `one`, which waits, whatever those `before` it take, though it is asked for
+        only at `wakes`, later. `slots`: what messages have taken that may yet come, or may have come.
+
+        Caps that roll and quiet hours free at once. What a hold or the calendar delayed goes within a day and its night."""
+        at_once = self._may_go(one, now) and all(c.per == "rolling" for c in self.policy.caps)
+        patience = SECONDS if at_once else A_DAY_AND_NIGHT
+        if not self.agreed(one.channel, one.topic):
+            return None
+        taken = [*self.sent.values(), *slots]
+        for moment in self._openings(one, now, wakes, taken):
+            at = self._after_quiet(moment)
+            if at + patience >= wakes or self.held(one.tier, at, self.ended):
                 continue
-            ahead = [self._as_sent(o, now) for o in others if self._order(o) < self._order(one)]
-            if not self._full(one, now, [*self.sent.values(), *ahead]):
-                found.append(one)
-        return found
+            if not self._full(one, at, [*taken, *(self._as_sent(o, at) for o in before)]):
+                return at
+        return None
+
+    def _openings(self, one: Registered, now: datetime, until: datetime, taken: list[Sent]) -> list[datetime]:
+        """When something that only time ends may end."""
+        ends = {now, *(h.closed or h.until for h in self.holds if one.tier in h.pause)}
+        for cap in self.policy.caps:
+            if cap.rolling is not None:
+                ends |= {s.at + timedelta(days=cap.rolling.days, seconds=cap.rolling.seconds) for s in taken}
+            else:
+                days = range(1, (until - now).days + 1)
+                ends |= {self._local_days(now, n).replace(hour=0, minute=0, second=0, microsecond=0) for n in days}
+        return sorted(e for e in ends if now <= e < until)
 
     # What is promised
 
     def agreed(self, channel: str, topic: str) -> bool:
-        """Each breadth's last word counts; a wide withdrawal is lifted only by a grant as wide."""
-        for breadth in {(c, t) for c, t, _ in self.statements if c in (channel, "*") and t in (topic, None)}:
-            said = [i for i, (c, t, _) in enumerate(self.statements) if (c, t) == breadth]
-            if self.statements[said[-1]][2] == "withdrawn":
-                later = [s for s in self.statements[said[-1] :] if s[0] in (channel, "*") and s[1] in (topic, None)]
-                if "*" in breadth or None in breadth or not any(s[2] == "granted" for s in later):
-                    return False
+        """Each breadth's last word counts; a wide withdrawal is lifted only by a grant as wide. All who became one must agree."""
+        for told in self.statements:
+            for breadth in {(c, t) for c, t, _ in told if c in (channel, "*") and t in (topic, None)}:
+                said = [i for i, (c, t, _) in enumerate(told) if (c, t) == breadth]
+                if told[said[-1]][2] == "withdrawn":
+                    later = [s for s in told[said[-1] :] if s[0] in (channel, "*") and s[1] in (topic, None)]
+                    if "*" in breadth or None in breadth or not any(s[2] == "granted" for s in later):
+                        return False
         return True
 
     def held(self, tier: str, at: datetime, ended: set[int]) -> bool:
@@ -202,6 +237,10 @@ class Model:
 
     def _rank(self, tier: str) -> int:
         return next(i for i, t in enumerate(self.policy.tiers) if t.name == tier)
+
+    def goes_before(self, one: Registered, other: Registered) -> bool:
+        """Whether it stands before it in the queue: tier first, then the earlier enrollment, then the lower number."""
+        return self._order(one) < self._order(other)
 
     def _order(self, one: Registered) -> tuple[int, datetime, int]:
         return self._rank(one.tier), one.entered, one.enrollment

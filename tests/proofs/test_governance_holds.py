@@ -1,7 +1,8 @@
 """Whatever happens, in whatever order, and whoever dies on the way: the real store, door and gates keep what the model promises.
 
-Random events, consents, holds, exits, providers' answers and clock moves, from several connections that meet at every statement,
-with crashes between any two of them and retries. `model.py` is what is promised; a failure prints the acts that led to it.
+Random events, consents, holds, exits, merges, providers' answers and clock moves, from several connections that meet at every
+statement, with crashes between any two of them and retries. `model.py` is what is promised; a failure prints the acts that led
+to it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from engine.core.incoming import Incoming
-from tests.proofs.model import Model, Registered, Sent
+from tests.proofs import rest
+from tests.proofs.model import A_DAY_AND_NIGHT, Model, Registered, Sent
 from tests.proofs.project import CAPS
 from tests.proofs.stage import Act
 from tests.proofs.world import ANSWERS, HOUR, Passages, World
@@ -43,6 +45,7 @@ events = st.one_of(
     st.tuples(st.just("complaint"), who, st.tuples(st.sampled_from("ab"), st.booleans())),
     st.tuples(st.sampled_from(["cancelled", "confirmed"]), who, st.integers(0, 5)),
     st.tuples(st.just("again"), who, st.integers(0, 5)),
+    st.tuples(st.just("merge"), who, st.none()),
 )
 works = st.tuples(st.just("work"), who, st.integers(0, 5))
 acts = st.lists(st.one_of(works, works, events, st.tuples(st.just("stop"), who, st.integers(0, 5))), min_size=1, max_size=3)
@@ -72,6 +75,7 @@ class Governance(RuleBasedStateMachine):
         self.accepted: set[str] = set()
         self.ids: dict[str, int] = {}
         self.models: dict[int, Model] = {}
+        self.into: dict[int, int] = {}
         for name, zone in PEOPLE.items():
             traits = {"email": f"{name}@example.com", "phone": "+391234", "first_name": name, "timezone": zone}
             incoming = Incoming("identify", "proofs", self._id(), traits=traits, identifiers={"user_id": f"{name}{self.run}"})
@@ -92,7 +96,7 @@ class Governance(RuleBasedStateMachine):
         self.world.email.answers = self.world.sms.answers = told
         playing, done = [], []
         for (kind, name, what), dies in zip(wanted, deaths, strict=False):
-            act, members, incoming = self._act(kind, self.ids[name], what)
+            act, members, incoming = self._act(kind, self._today(self.ids[name]), what)
             if act is not None:
                 act.dies_at = dies
                 playing.append(act)
@@ -131,9 +135,7 @@ class Governance(RuleBasedStateMachine):
         """Everything that can be done now is done: then nobody waits for a slot that is free."""
         self._settle()
         self.sound = False
-        _, pending, _ = self._standing()
-        for customer, model in self.models.items():
-            assert [] == model.overlooked(self._registered(pending, customer), self.world.now), "overlooked"
+        self._at_rest()
         self.sound = True
 
     @invariant()
@@ -153,18 +155,32 @@ class Governance(RuleBasedStateMachine):
             if parked:
                 self.world.run(self.world.operator("retry", parked)())
                 continue
+            self._at_rest()
             if not self.passages.wakes():
                 break
             self._move_clock(max(self.world.now, self.passages.wakes()[0]))
         ask = self.world.ask
         assert [] == ask("select id, journey, status from enrollments where status <> 'ended' and customer_id = any(:i)", i=ids)
         assert [] == ask("select enrollment_id from planned where customer_id = any(:i)", i=ids), "registered for ever"
-        messages = ask("select key, customer_id, status, tier, slot_at from messages where customer_id = any(:i)", i=ids)
+        messages = ask(
+            "select key, status, reason, slot_at, decided_at, expires_at from messages where customer_id = any(:i)", i=ids
+        )
         assert {"sent", "unknown", "refused", "dropped"} >= {m.status for m in messages}
+        late = [m for m in messages if m.status == "dropped" and m.reason in ("expired", "hold")]
+        assert [] == [m for m in late if m.decided_at < m.expires_at - A_DAY_AND_NIGHT], "given up too early"
         holding = {m.key for m in messages if m.slot_at is not None}
         got = {key for model in self.models.values() for key in model.sent}
         assert set() == got - holding, "a message without a slot"
         assert set() == holding - got - self.unsure, "a slot without a message"
+
+    def _at_rest(self) -> None:
+        """Nothing is left to do now: no slot is lost."""
+        _, pending, ended = self._standing()
+        coming = {c: [m.entered[p] for p in pending[c] if isinstance(p, int) and p in m.entered] for c, m in self.models.items()}
+        for model in self.models.values():
+            model.ended |= ended
+        lost = rest.lost(self.world, self.passages, self.models, coming)
+        assert not lost, lost
 
     # How
 
@@ -181,13 +197,18 @@ class Governance(RuleBasedStateMachine):
             if not live:
                 return None, [], None
             return Act("stop", self.world.operator("stop", [live[what % len(live)]])), [], None
+        if kind == "merge":
+            others = [i for i in self.models if i != customer]
+            if not others:
+                return None, [], None
+            return Act(f"merge {customer} {others[0]}", self.world.merge(customer, others[0])), [], None
         incoming = self._incoming(kind, customer, what)
         if incoming is None:
             return None, [], None
         return Act(f"{incoming.name} {incoming.message_id}", lambda: self.world.intake.accept([incoming])), [], incoming
 
     def _incoming(self, kind: str, customer: int, what: Any) -> Incoming | None:
-        mine = [i for i in self.said if i.customer == customer]
+        mine = [i for i in self.said if self._today(i.customer or 0) == customer]
         if kind == "again":
             return mine[what % len(mine)] if mine else None
         if kind == "enter":
@@ -215,11 +236,14 @@ class Governance(RuleBasedStateMachine):
             assert act.error is None, (act.name, act.error)
         begun, pending, ended = self._standing()
         told = {id(act): incoming for act, _, incoming in done}
+        self.merging = any(act.name.startswith("merge ") and act.commits for act in playing)
         for commit in self.world.stage.log:
             incoming = told.get(id(commit.act))
+            if commit.act.name.startswith("merge "):
+                self._merged(*map(int, commit.act.name.split()[1:]))
             if incoming is not None and incoming.message_id not in known:
                 known.add(incoming.message_id)
-                model = self.models[incoming.customer or 0]
+                model = self.models[self._today(incoming.customer or 0)]
                 model.happened(incoming.name, dict(incoming.properties), self.world.now)
                 for enrollment, journey in begun.get(incoming.message_id, ()):
                     model.enrolled(enrollment, journey, self.world.now)
@@ -228,14 +252,30 @@ class Governance(RuleBasedStateMachine):
         for act, members, _ in done:
             if act.died:
                 self.unsure |= self._keys(members)
+        if self.merging:
+            slots = "select key from messages where slot_at is not null and customer_id = any(:i)"
+            for model in self.models.values():
+                model.carried |= {r.key for r in self.world.ask(slots, i=list(self.models))}
         self._answer(done)
         self.sound = True
+
+    def _today(self, customer: int) -> int:
+        """Who that is now."""
+        return self.into.get(customer, customer)
+
+    def _merged(self, kept: int, gone: int) -> None:
+        """The two are one from here on. Bob came later, so his time zone is the newer one."""
+        if gone not in self.models:  # two merges met: the second found nothing to do
+            return
+        self.models[kept].merge(self.models.pop(gone), ZoneInfo(PEOPLE["bob"]))
+        self.into[gone] = kept
 
     def _handed(self, message: Any, answer: str, pending: dict[int, list[Registered | int]], ended: set[int]) -> None:
         model = self.models[int(message.customer)]
         enrollment = int(message.key.split("/")[0])
         one = Sent(message.key, enrollment, message.tier, self._channel(message), message.topic, message.journey, self.world.now)
-        others = self._registered(pending, int(message.customer))
+        # While a merge is under way nobody knows who was whose when: `pending` is what stood in the end.
+        others = [] if self.merging else self._registered(pending, int(message.customer))
         broken = model.sends(one, others, ended)
         if message.key in self.accepted - self.unsure:
             broken.append("handed over twice")
@@ -279,9 +319,10 @@ class Governance(RuleBasedStateMachine):
     def _standing(self) -> tuple[dict[str, list[tuple[int, str]]], dict[int, list[Registered | int]], set[int]]:
         """Who began with which event; who is registered or waits now, by customer; who is over."""
         rows = self.world.ask(
-            "select e.id, e.customer_id, e.journey, e.status, e.entered_at, v.message_id, m.status as message, m.reason, "
-            "m.channel, m.topic, m.tier, m.planned_at, m.until, (select count(*) from messages x where x.enrollment_id = e.id) "
-            "as n from enrollments e join events v on v.id = e.entry_event left join messages m on m.enrollment_id = e.id and "
+            "select e.id, e.id as enrollment_id, e.customer_id, e.journey, e.status, e.entered_at, v.message_id, "
+            "m.status as message, m.reason, m.channel, m.topic, m.tier, m.planned_at, m.until, "
+            "(select count(*) from messages x where x.enrollment_id = e.id) as n "
+            "from enrollments e join events v on v.id = e.entry_event left join messages m on m.enrollment_id = e.id and "
             "m.status not in ('sent', 'unknown', 'refused', 'dropped') where e.customer_id = any(:i) order by e.id",
             i=list(self.models),
         )
@@ -293,9 +334,7 @@ class Governance(RuleBasedStateMachine):
             if r.status == "ended":
                 ended.add(r.id)
             elif r.status == "live" and r.message == "deferred" and r.reason in ("cap", "quiet_hours"):
-                pending[r.customer_id].append(
-                    Registered(r.id, r.entered_at, r.tier, r.channel, r.topic, r.journey, r.planned_at, r.planned_at, waits=True)
-                )
+                pending[r.customer_id].append(rest.waiting(r))
             elif r.status == "live" and r.n == 0:
                 pending[r.customer_id].append(r.id)
         return begun, pending, ended

@@ -14,6 +14,9 @@ from tests.proofs.world import Passages, World
 
 START = datetime(2026, 6, 3, 11, 30, tzinfo=UTC)
 WEEK = timedelta(days=8)
+EVENING = datetime(2026, 6, 3, 18, 59, 40, tzinfo=UTC)
+MORNING = datetime(2026, 6, 4, 6, tzinfo=UTC)
+"""Twenty seconds before quiet hours begin in Rome, and when they end."""
 
 
 @pytest.fixture
@@ -95,3 +98,25 @@ def test_a_message_that_is_tried_again_soon_keeps_its_slot(world: World) -> None
     world.wake(ada.passages)
     ada.work("accepted")
     assert [("sent", "", START)] == ada.messages("first")
+
+
+def test_a_message_that_waits_too_long_for_its_slot_waits_in_the_queue(world: World) -> None:
+    """The provider asked for patience, and then the night began: the letter gives its slot back at once, and in the morning no
+    lower one gets that day's before it."""
+    world.deploy("calendar")  # one a day
+    ada = Ada(world)
+    ada.later(EVENING - START)
+    ada.tell("ordered", n="1")
+    ada.work("soon")
+    assert [("reserved", "provider", EVENING)] == ada.messages("asked")
+    ada.later(timedelta(seconds=30))
+    world.wake(ada.passages)
+    ada.work("accepted")
+    assert [("deferred", "quiet_hours", None)] == ada.messages("asked")
+    ada.later(MORNING - world.now)
+    ada.tell("pinged", n="2")  # the text of a promotion is asked for before the letter wakes
+    ada.work("accepted")
+    assert [("deferred", "cap", None)] == ada.messages("texted")
+    world.wake(ada.passages)
+    ada.work("accepted")
+    assert [("sent", "", MORNING)] == ada.messages("asked")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from engine.delivery.deployments import Deployments
 from engine.delivery.evaluate import Evaluation
 from engine.delivery.links import load_links
 from engine.intake import operators
+from engine.intake.commanded import CantMerge
 from engine.intake.door import Intake
 from engine.store import planned
 from engine.store.database import connect, fetch, run, transaction
@@ -216,6 +218,15 @@ class World:
         async def do() -> None:
             async with transaction(self.database) as c:
                 await getattr(operators, act)(c, enrollments, "test")
+
+        return do
+
+    def merge(self, kept: int, gone: int) -> Callable[[], Awaitable[Any]]:
+        """Make one of two customers, unless another has done it."""
+
+        async def do() -> None:
+            with suppress(CantMerge):
+                await self.intake.merge(kept, gone, "proofs")
 
         return do
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from engine.settings.problems import Problem
-from engine.settings.project import Settings, SettingsError, load_settings, remote_channels
+from engine.settings.project import Settings, SettingsError, SourceSettings, load_settings, remote_channels
 
 DOCUMENTED = """\
 project: skin-co
@@ -85,6 +86,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("encryption: {key: s3cret-value}", "encryption.key"),
         ('encryption: {key: "${KEY:-s3cret-value}"}', "encryption.key"),
         ("channels: {email: {use: channels.smtp, password: s3cret-value}}", "channels.email.password"),
+        ("tasks: {service: {use: channels.zendesk_tasks, token: s3cret-value}}", "tasks.service.token"),
         (
             "channels: {sms: {use: channels.webhook, headers: {Authorization: s3cret-value}}}",
             "channels.sms.headers.Authorization",
@@ -168,3 +170,41 @@ def test_an_environment_that_is_wrong_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path, {"SOJOURN_PUBLIC_URL": "m.example"})
     with pytest.raises(SettingsError, match="SOJOURN_TEMPORAL_ADDRESS"):
         load_settings(tmp_path, {"SOJOURN_TEMPORAL_ADDRESS": "http://x"})
+
+
+def test_sources_have_rates_and_origins(tmp_path: Path) -> None:
+    """A rate is per second, origins are as browsers send them; a source without settings of its own may do what is usual."""
+    text = """
+        write_keys: {website: "${W}", backend: "${B}"}
+        sources: {website: {rate: 600/m, origins: ["https://Shop.example", "http://localhost:3000"]}}
+    """
+    found = load(tmp_path, textwrap.dedent(text), {"W": "w", "B": "b"}).sources
+    assert (10.0, ["website"]) == (found["website"].rate, list(found))
+    assert [True, True, False, False] == [
+        found["website"].takes(o) for o in ("https://shop.example", "http://localhost:3000", "http://shop.example", "null")
+    ]
+    assert (None, True) == (SourceSettings().rate, SourceSettings().takes("https://any.example"))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("sources: {website: {rate: fast}}", "SJ112", "a rate such as"),
+        ('sources: {website: {origins: ["https://shop.example/path"]}}', "SJ112", "an origin such as"),
+        ("sources: {website: {origins: [shop.example]}}", "SJ112", "an origin such as"),
+        ("sources: {website: {limit: 5/s}}", "SJ110", "'limit' is not a key"),
+        ("sources: {webside: {rate: 5/s}}", "SJ454", "'webside' has no write key"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_said(tmp_path: Path, text: str, code: str, said: str) -> None:
+    """Each at its place, with a name that is near."""
+    found = problems(tmp_path, f'write_keys: {{website: "${{W}}"}}\n{text}\n', {"W": "w"})
+    assert [(code, 2, True)] == [(p.code, p.line, said in p.message) for p in found]
+
+
+def test_adapters() -> None:
+    """Who takes tasks is called `tasks.QUEUE` beside the channels; our own list needs no adapter."""
+    takers = {"service": {"use": "channels.zendesk_tasks", "subdomain": "shop"}, "default": {"use": "own"}}
+    settings = Settings.model_validate({"channels": {"sms": {"use": "channels.noop"}}, "tasks": takers})
+    assert {"sms", "tasks.service"} == set(settings.adapters())
+    assert {"use": "channels.zendesk_tasks", "subdomain": "shop"} == settings.adapters()["tasks.service"]

@@ -7,9 +7,7 @@ that run in production have such histories. What names the machine that recorded
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from engine.app.ending import end_process
 from engine.core.plan import plan_to_json
 from engine.delivery.channel import Outgoing, Receipt, Result
 from engine.store.schema import migrate
+from engine.temporal.histories import to_text
 from tests.harness import Running, running, write_project
 
 FOLDER = Path(__file__).parent / "histories"
@@ -74,8 +73,7 @@ async def record(url: str, address: str, folder: Path) -> None:
         FOLDER.mkdir(exist_ok=True)
         for number, run in enumerate((first_run, last_run), start=1):
             history = await journeys.client.get_workflow_handle(handle.id, run_id=run).fetch_history()
-            body = {"workflow_id": handle.id, "plan": plan, "history": _anonymous(json.loads(history.to_json()))}
-            (FOLDER / f"sampler-{number}.json").write_text(json.dumps(body, indent=1, sort_keys=True) + "\n")
+            (FOLDER / f"sampler-{number}.json").write_text(to_text(plan, history))
 
 
 async def _live_through(sojourn: Running, unlucky: str) -> None:
@@ -99,15 +97,6 @@ async def _plans(sojourn: Running) -> list[Any]:
     deployments = sojourn.worker.core.deployments
     async with sojourn.worker.core.database.begin() as c:
         return [plan_to_json(p) for p in await deployments.plans_needed(c)]
-
-
-def _anonymous(body: Any) -> Any:
-    """The history without the names of the process and the machine that recorded it."""
-    if isinstance(body, dict):
-        return {k: "recorder" if k == "identity" else _anonymous(v) for k, v in body.items()}
-    if isinstance(body, list):
-        return [_anonymous(v) for v in body]
-    return body.replace(socket.gethostname(), "recorder") if isinstance(body, str) else body
 
 
 def main() -> None:

@@ -1,0 +1,279 @@
+"""The real engine, whose time is moved from here: PostgreSQL, a time-skipping Temporal server, intake, relay, worker, gates.
+
+Days never pass here, time jumps: when nothing is under way anywhere, both clocks move to the next event or the next wake,
+whichever comes first. Each test is a customer of its own, so tests of the same journeys are played at once.
+
+    Restless              the engine didn't come to rest: a bug, of a journey or of ours
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from sqlalchemy.engine import Row
+from temporalio.client import WorkflowHistory
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from engine.app.deploying import deploy
+from engine.app.offline import stand_ins
+from engine.app.testing.expectations import Line
+from engine.app.testing.happened import lines_of
+from engine.app.testing.passages import BEFORE, NotTaken, Passage
+from engine.app.testing.resting import at_rest
+from engine.app.testing.sink import Sink
+from engine.app.wiring import Worker, open_worker
+from engine.authoring.model_segments import Did, walk
+from engine.authoring.project import Compiled
+from engine.authoring.shape_tests import Test
+from engine.core.clock import add
+from engine.core.incoming import Accepted, Incoming
+from engine.core.logical import LogicalClock
+from engine.intake.interpreting import ENTERED, LEFT, STAGE_CHANGED
+from engine.intake.sweeping import Sweep
+from engine.settings.project import RelaySettings, Settings
+from engine.store import clock as clock_store
+from engine.store.database import connect, fetch, transaction
+
+AHEAD = timedelta(milliseconds=200)
+"""The database's clock goes this much before Temporal's, so that nothing that is due is ever decided a moment too early."""
+
+ROUNDED = timedelta(seconds=1.5)
+"""A cohort's timer is rounded up to the second: this long after a wake it has gone off."""
+
+MOVES = (ENTERED, LEFT, STAGE_CHANGED)
+"""Events that say that somebody moved."""
+
+PATIENCE_SECONDS = 60.0
+"""How long the engine may be busy at one moment, in real time, before that is a failure."""
+
+
+class Restless(Exception):
+    """Something goes on and on at one moment. The words say what."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """A running engine whose time is moved from here. `clock`: what the time of the Temporal server means. `sinks`: its channels.
+    `sweeps`: when time alone moves somebody into another segment or stage: at the engine's own hours that would be noticed
+    within the hour. `calls`: those that were made, in a form as `happened` tells it, with their `customer`."""
+
+    worker: Worker
+    environment: WorkflowEnvironment
+    clock: LogicalClock
+    sinks: Mapping[str, Sink]
+    passages: Sequence[Passage]
+    sweeps: list[datetime] = field(default_factory=list)
+    calls: list[Line] = field(default_factory=list)
+
+    async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        """Rows straight from the store."""
+        async with transaction(self.worker.core.database) as c:
+            return await fetch(c, statement, **values)
+
+    async def accept(self, batch: Sequence[Incoming]) -> list[Accepted]:
+        """Through the door. Raises NotTaken."""
+        answers = await self.worker.core.intake.accept(list(batch)) if batch else []
+        for item, answer in zip(batch, answers, strict=True):
+            if answer.quarantined:
+                raise NotTaken(f"{item.name or item.kind} isn't taken: {answer.quarantined}")
+        return answers
+
+    async def play(self, until: datetime | None = None) -> None:
+        """Until nobody waits for anything any more, or every test's clock has ended; with `until`, no further than that."""
+        await self._settle()
+        while upcoming := await self._upcoming():
+            if until is not None and min(upcoming) > until:
+                await self._move_to(until)
+                return
+            await self._move_to(min(upcoming))
+            await self._send_in(await self.now())
+            await self._pass_time(await self.now())
+            await self._settle()
+
+    async def lines(self, passage: Passage) -> list[Line]:
+        """What happened to the customer of `passage`."""
+        async with transaction(self.worker.core.database) as c:
+            found = await lines_of(c, passage.customer, self.sinks.values(), await self.now())
+        calls = [{k: v for k, v in x.items() if k != "customer"} for x in self.calls if x["customer"] == passage.customer]
+        return sorted((x for x in [*found, *calls] if passage.watched(x["at"])), key=lambda x: x["at"])
+
+    async def _upcoming(self) -> list[datetime]:
+        """When something will happen: events that are still to come, and wakes within their tests' clocks."""
+        passages = {p.customer: p for p in self.passages}
+        wakes = [w + ROUNDED for customer, w in await self._wakes() if customer in passages and passages[customer].watched(w)]
+        return [at for p in self.passages for at, _ in p.coming] + wakes + self.sweeps
+
+    async def _pass_time(self, now: datetime) -> None:
+        """What time has changed by now, where it may have."""
+        if any(at <= now for at in self.sweeps):
+            self.sweeps = [at for at in self.sweeps if at > now]
+            await sweep(self.worker)
+
+    async def _send_in(self, now: datetime) -> None:
+        """Every event whose time has come, through the door, in order."""
+        due = sorted(((at, p.user, item) for p in self.passages for at, item in p.coming if at <= now), key=lambda d: d[:2])
+        for p in self.passages:
+            p.coming = [c for c in p.coming if c[0] > now]
+        await self.accept([item for _, _, item in due])
+
+    async def now(self) -> datetime:
+        """Where the timeline stands."""
+        return self.clock.logical(await self.environment.get_current_time())
+
+    async def _move_to(self, at: datetime) -> None:
+        """Move both clocks to `at`, the database's first. Temporal's timers on the way go off."""
+        span = at - await self.now()
+        if span > timedelta():
+            await self.query("update clock set real_epoch = clock_timestamp(), logical_epoch = :at returning one", at=at + AHEAD)
+            await self.environment.sleep(span)
+
+    async def _settle(self) -> None:
+        """Wait until nothing is under way: no input on its way to a cohort, no task, no activity, no wake that is due."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            if await self._calm():
+                now = await self.now()
+                if all(wake + ROUNDED > now for _, wake in await self._wakes()):
+                    return
+            await asyncio.sleep(0.02)
+        standing = await self.query("select id, journey, status, reason, step, wake_at from enrollments order by id")
+        raise Restless(f"no rest within {PATIENCE_SECONDS:.0f} s at {await self.now()}: {standing}")
+
+    async def _calm(self) -> bool:
+        """Whether every cohort has all its inputs and waits, also one whose members have all ended: to terminate a workflow in
+        the middle of a task would stop the test server's time for good. Only activities make new inputs, so none can have come
+        meanwhile where the newest is still the same."""
+        before = await self._inputs()
+        if before[1]:
+            return False
+        cohorts = await self.query("select id from cohorts")
+        histories = await asyncio.gather(*(self._history(r.id) for r in cohorts))
+        return all(at_rest(h) for h in histories) and before == await self._inputs()
+
+    async def _inputs(self) -> tuple[int, int]:
+        """(the newest input, how many Temporal doesn't have yet)."""
+        found = await self.query(
+            "select coalesce(max(id), 0) as newest, count(*) filter (where relayed_at is null) as pending from inputs"
+        )
+        return found[0].newest, found[0].pending
+
+    async def _history(self, cohort: int) -> WorkflowHistory:
+        name = self.worker.relay.journeys.cohort_id(cohort)
+        return await self.environment.client.get_workflow_handle(name).fetch_history()
+
+    async def _wakes(self) -> list[tuple[int, datetime]]:
+        """(customer, when) of the live enrollments: the end of a wait, or when a deferred message is decided again."""
+        found = await self.query(
+            "select e.customer_id, coalesce(m.until, e.wake_at) as wake from enrollments e left join lateral ("
+            "select max(until) as until from messages where enrollment_id = e.id and status in ('deferred', 'reserved')"
+            ") m on true where e.status = 'live'"
+        )
+        return [(r.customer_id, r.wake.astimezone(UTC)) for r in found if r.wake is not None]
+
+
+async def sweep(worker: Worker) -> None:
+    """Look at everybody, as the chore does."""
+    core = worker.core
+    work = Sweep(core.deployments, core.intake)
+    while await work.round():
+        pass
+
+
+def lapses(compiled: Compiled, passages: Sequence[Passage]) -> list[datetime]:
+    """When what somebody did has been long ago for a segment or stage, where a journey of their test begins with that."""
+    segments, stages = compiled.segments.segments, compiled.segments.stages
+    written = [*(s.condition for s in segments), *(s.condition for s in stages if s.condition is not None)]
+    spans = {part.within for condition in written for part in walk(condition) if isinstance(part, Did) and part.within}
+    moved = {name for name, plan in compiled.plans.items() if any(e.event in MOVES for e in plan.entries)}
+    concerned = [p for p in passages if moved & {*p.test.journeys, p.test.journey}]
+    return [m for p in concerned for at, _ in p.coming for by in spans if p.watched(m := add(at, by, p.zone))]
+
+
+OnTimeline = Callable[[Compiled, Sequence[str], Sequence[Test]], AbstractAsyncContextManager[Timeline]]
+"""`timeline` on a database and a server that are there already."""
+
+
+@asynccontextmanager
+async def timeline(
+    compiled: Compiled,
+    journeys: Sequence[str],
+    tests: Sequence[Test],
+    *,
+    database_url: str,
+    environment: WorkflowEnvironment,
+    prefix: str,
+    channels: Mapping[str, str],
+) -> AsyncIterator[Timeline]:
+    """The engine with `journeys` and no others deployed, and the customers of `tests` known, a day before the first event.
+    `channels`: name → the attribute that it sends to. Raises NobodyFits and NotTaken."""
+    passages = [Passage.of(n, t, compiled.policy) for n, t in enumerate(tests)]
+    start = min(p.begins for p in passages).astimezone(UTC) - BEFORE
+    clock = LogicalClock(1.0, await environment.get_current_time(), start)
+    await _begin(database_url, start + AHEAD)
+    sinks = {name: Sink(name, address) for name, address in channels.items()}
+    settings = Settings(relay=RelaySettings(partitions=2))
+    host = environment.client.service_client.config.target_host
+    async with open_worker(settings, database_url, host, prefix=prefix, channels=sinks, keeps_chores=False) as worker:
+        worker.relay.journeys = replace(worker.relay.journeys, clock=clock)
+        plans = {name: compiled.plans[name] for name in journeys}
+        await deploy(worker.core.database, replace(compiled, plans=plans), "test")
+        await sweep(worker)  # what segments mean is known of everybody from the beginning
+        played = Timeline(worker, environment, clock, sinks, passages, lapses(compiled, passages))
+        taken = 0
+        for passage in passages:
+            taken = passage.falls(compiled.policy, list(plans.values()), taken)
+            await played.query("select setval(pg_get_serial_sequence('customers', 'id'), :id, false)", id=taken)
+            await played.accept(passage.introduction())
+        async with _answering_calls(worker, played):
+            stop = asyncio.Event()
+            task = asyncio.create_task(worker.run(stop))
+            try:
+                with stand_ins(plans.values()):
+                    yield played
+            finally:
+                await _terminate(played)
+                stop.set()
+                await task
+
+
+async def _begin(database_url: str, at: datetime) -> None:
+    """Let it be `at` in the database."""
+    database = connect(database_url, pool=1)
+    async with transaction(database) as c:
+        await clock_store.begin(c, 1.0, at)
+    await database.dispose()
+
+
+@asynccontextmanager
+async def _answering_calls(worker: Worker, played: Timeline) -> AsyncIterator[None]:
+    """Every `call` is answered by its own customer's test, and leaves nobody's house."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        enrollment = int(request.headers["Idempotency-Key"].split("/")[0])
+        found = await played.query("select customer_id, journey from enrollments where id = :id", id=enrollment)
+        passage = next(p for p in played.passages if p.customer == found[0].customer_id)
+        status, body = passage.answer(str(request.url))
+        told = {"call": f"{request.method} {request.url}", "journey": found[0].journey, "status": str(status)}
+        played.calls.append({"at": await played.now(), **told, "customer": passage.customer})
+        return httpx.Response(status, json=body)
+
+    acting = worker.workers.activities.acting
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        acting.http = http
+        yield
+
+
+async def _terminate(played: Timeline) -> None:
+    """Leave no cohort behind on the shared server: its timers would go off in a later test's time."""
+    for r in await played.query("select id from cohorts"):
+        name = played.worker.relay.journeys.cohort_id(r.id)
+        with suppress(RPCError):  # it is over already
+            await played.environment.client.get_workflow_handle(name).terminate()

@@ -1,0 +1,66 @@
+"""What a test names is there: journeys, events, segments, channels, topics, templates; and its times are times.
+
+What only playing it can tell (whether a property fits its type, whether anybody falls into an arm) is told by `sojourn test`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from engine.authoring.shape_tests import Expected, Test
+from engine.authoring.spots import Spot
+from engine.authoring.world import World
+from engine.core.clock import is_zone
+
+
+def check_test(test: Test, spot: Spot, world: World) -> None:
+    """Reports what is wrong with a test that has the right form."""
+    if (test.journey is None) == (not test.journeys):
+        spot.report("SJ420", "a test names either journey: or journeys:")
+    known = {*world.journeys, *world.unreadable}
+    for name, place in [(test.journey, spot / "journey"), *((j, spot / "journeys" / k) for k, j in enumerate(test.journeys))]:
+        if name and name not in known:
+            place.unknown("SJ206", "journey", name, known)
+    _customer(test, spot / "customer", world)
+    _moment(test.until, spot / "until")
+    for i, happening in enumerate(test.events):
+        _moment(happening.at, spot / "events" / i / "at")
+        world.event(spot / "events" / i / "event", happening.event)
+    for i, answer in enumerate(test.calls):
+        if not (answer.status.isdigit() and 100 <= int(answer.status) <= 599):
+            hint = "write a number, such as 200, 404 or 500"
+            (spot / "calls" / i / "status").report("SJ112", f"{answer.status!r} is no status of HTTP", hint)
+    for i, expected in enumerate(test.expect):
+        _expected(expected, spot / "expect" / i, world, known)
+
+
+def _customer(test: Test, spot: Spot, world: World) -> None:
+    zone = (test.customer.model_extra or {}).get("timezone")
+    if zone is not None and not is_zone(str(zone)):
+        (spot / "timezone").report("SJ112", f"{zone!r} is not a time zone", "write an IANA name such as Europe/Rome")
+    for i, name in enumerate(test.customer.segments):
+        world.segment(spot / "segments" / i, name)
+    for channel, topics in test.customer.consents.items():
+        if world.channel(spot / "consents" / channel, channel):
+            for topic in topics:
+                world.topic(spot / "consents" / channel / topic, topic)
+
+
+def _expected(expected: Expected, spot: Spot, world: World, journeys: set[str]) -> None:
+    _moment(expected.at, spot / "at")
+    _moment(expected.until, spot / "until")
+    if expected.journey is not None and expected.journey not in journeys:
+        (spot / "journey").unknown("SJ206", "journey", expected.journey, journeys)
+    for verb in ("send", "defer", "drop"):
+        channel = getattr(expected, verb)
+        if channel is not None and world.channel(spot / verb, channel) and expected.template is not None:
+            world.template(spot / "template", channel, expected.template)
+
+
+def _moment(written: str | None, spot: Spot) -> None:
+    if written is None:
+        return
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        spot.report("SJ112", f"{written!r} is not a moment", "write 2026-03-02 10:00, or with its offset 2026-03-02T10:00+01:00")

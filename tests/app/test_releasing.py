@@ -1,0 +1,250 @@
+"""What a release would do and does, on a real database without Temporal: who enters by which plan, who is refused, going back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.app.deploying import (
+    Changes,
+    Overtaken,
+    Refused,
+    Release,
+    Stranded,
+    Wishes,
+    deploy_if_other,
+    earlier,
+    history,
+    promotion,
+    put_in_force,
+    release_of,
+)
+from engine.app.release import looked_at
+from engine.authoring.project import Compiled, load_project
+from engine.core.compact import decode_state
+from engine.core.enrollment import State
+from engine.delivery.deployments import Deployments
+from engine.delivery.moving import hand_over
+from engine.intake.moving import NoSuchStep, OnItsWay, ask_next, reset
+from engine.store.database import transaction
+from tests.core.passage import NOON
+from tests.harness import write_project
+from tests.people import People, opened
+
+STAY = """
+journey: once
+tier: lifecycle
+enter: {event: signed_up, again: never}
+steps:
+  - wait: 30d
+    id: month
+"""
+OTHER = STAY.replace("30d", "20d").replace("month", "weeks")
+
+
+class Desk:
+    """A project and its database."""
+
+    def __init__(self, folder: Path, people: People) -> None:
+        self.folder, self.people = folder, people
+
+    def compiled(self, **journeys: str) -> Compiled:
+        """The project with these journeys written anew."""
+        files = {f"journeys/{name}.yaml": text for name, text in journeys.items()}
+        return load_project(write_project(self.folder, files), {"email", "sms"})
+
+    async def put(self, what: Compiled | Release, wishes: Wishes | None = None, seen: Changes | None = None) -> Changes:
+        """Put it in force; what it changed."""
+        release = what if isinstance(what, Release) else release_of(what)
+        return (await put_in_force(self.people.core.database, release, "test", wishes or Wishes(), seen))[1]
+
+    async def see(self, what: Compiled, wishes: Wishes) -> Changes:
+        """What it would change."""
+        async with transaction(self.people.core.database) as c:
+            return await looked_at(c, Deployments(), release_of(what), wishes)
+
+    async def enter(self, *users: str) -> dict[str, str]:
+        """Sign them up; who is on which plan, all of them."""
+        for user in users:
+            await self.people.identify(user)
+            await self.people.track(user, "signed_up")
+        rows = await self.people.query("select i.value, e.plan from enrollments e join identifiers i using (customer_id)")
+        return {r.value: r.plan for r in rows}
+
+    async def earlier(self, which: str | None) -> Release:
+        """What was in force."""
+        async with transaction(self.people.core.database) as c:
+            return await earlier(c, which)
+
+
+async def test_releases_one_after_the_other(tmp_path: Path, database_url: str) -> None:
+    """A canary's share is stable and survives `sojourn up`; promoted, drained, rolled back by number and by hash; each says what
+    it changed, and whoever was inside stays on their plan."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        users = [f"u{n}" for n in range(60)]
+        before = next(iter((await desk.enter("first")).values()))
+        tried = await desk.put(desk.compiled(once=OTHER), Wishes(canary=0.3))
+        new = tried.journeys[0].new
+        assert (0.3, before) == (tried.journeys[0].canary, tried.plans()["once"])
+        found = await desk.enter(*users)
+        assert {before, new} == set(found.values()), "some of either"
+        assert 6 <= sum(plan == new for plan in found.values()) <= 32
+        assert before == found["first"]
+        assert () == (await deploy_if_other(people.core.database, desk.compiled(), "up")).journeys, "it stays on trial"
+        async with transaction(people.core.database) as c:
+            promoted = await promotion(c)
+        assert {"once": new} == (await desk.put(promoted)).plans()
+        assert new == (await desk.enter("second"))["second"]
+        drained = await desk.put(desk.compiled(once=OTHER), Wishes(journeys={"once": "drain"}))
+        assert {"once": {"drained": True}} == drained.rollout()
+        assert "third" not in await desk.enter("third")
+        back = await desk.earlier("1")
+        assert "rollback to 1" == back.act
+        assert before == (await desk.put(back), (await desk.enter("fourth"))["fourth"])[1]
+        async with transaction(people.core.database) as c:
+            listed = await history(c, 10)
+        assert ["rollback to 1", "deploy", "promote", "deploy", "deploy"] == [d.act for d in listed]
+        assert [("once", "new")] == list(listed[-1].changed)
+        assert ("once", "30% on trial") in listed[3].changed
+        assert ("once", "takes nobody") in listed[1].changed
+        assert listed[0].hash == listed[-1].hash
+        assert "rollback to 3" == (await desk.earlier(listed[2].hash[:9])).act
+        assert "rollback to 4" == (await desk.earlier(None)).act
+        for wrong in ("99", "5", "abcdef123", "abc"):
+            with pytest.raises(Refused):
+                await desk.earlier(wrong)
+        audited = await people.query("select act, detail from audit where subject like 'deployment/%' order by id")
+        assert [("promote", {}), ("deploy", {"strategy": {"once": "drain"}}), ("rollback", {"to": 1})] == [
+            (r.act, r.detail) for r in audited[2:]
+        ]
+
+
+async def test_what_can_not_be_is_refused_and_changes_nothing(tmp_path: Path, database_url: str) -> None:
+    """Somebody stranded, another deploy since the preview, names that nothing has, a canary of what isn't changed."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter("ada")
+        await people.query("update enrollments set step = 'month' returning 1")
+        other = desk.compiled(once=OTHER)
+        with pytest.raises(Stranded, match="1 at 'month'") as stranded:
+            await desk.put(other, Wishes("migrate"))
+        assert "once.month=STEP" in stranded.value.hint
+        for wishes, said in (
+            (Wishes(journeys={"twice": "pin"}), "no journey 'twice'"),
+            (Wishes("migrate", named=(("", "year", "weeks"),)), "has a step 'year'"),
+            (Wishes("migrate", named=(("once", "month", "week"),)), "has no step 'week'"),
+            (Wishes(canary=0.1, canaries=("nobody",)), "no journey 'nobody'"),
+            (Wishes(canary=0.1, canaries=("once",), journeys={"once": "migrate"}), "can't have a canary"),
+        ):
+            with pytest.raises(Refused, match=said):
+                await desk.see(other, wishes)
+        with pytest.raises(Refused, match="is same"):
+            await desk.see(desk.compiled(once=STAY), Wishes(canary=0.1, canaries=("once",)))
+        other = desk.compiled(once=OTHER)
+        seen = await desk.see(other, Wishes("migrate", named=(("", "month", "weeks"),)))
+        assert [("month", "moves", "weeks", 1)] == [(f.step, f.becomes, f.to, f.count) for f in seen.journeys[0].fates]
+        assert [1] == [r.n for r in await people.query("select count(*) as n from deployments")]
+        await desk.put(desk.compiled(once=STAY))
+        with pytest.raises(Overtaken, match="number 2"):
+            await desk.put(other, Wishes("migrate", named=(("", "month", "weeks"),)), seen)
+        async with transaction(people.core.database) as c:
+            with pytest.raises(NoSuchStep, match="no step 'weeks'"):
+                await reset(c, Deployments(), [1], "weeks", "test")
+        assert [] == await people.query("select 1 from inputs where kind = 'move'")
+
+
+async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mover that dies between two batches, or within one, leaves the rest to the next one; who has ended isn't asked; a deploy
+    of something else lets the rest go on, one of another plan of the journey ends it."""
+    monkeypatch.setattr("engine.intake.moving.BATCH", 3)
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter(*(f"u{n}" for n in range(8)))
+        await people.query("update enrollments set status = 'ended' where id = (select min(id) + 1 from enrollments) returning 1")
+        moving = Wishes("migrate", named=(("", "month", "weeks"),))
+        await desk.put(desk.compiled(once=OTHER), moving)
+        known = Deployments()
+
+        async def asked() -> int:
+            return (await people.query("select count(*) as n from inputs where kind = 'move'"))[0].n
+
+        async with transaction(people.core.database) as c:
+            assert 3 == await ask_next(c, known)
+        async with people.core.database.connect() as c:
+            assert 3 == await ask_next(c, known), "its process dies before the commit"
+        assert 3 == await asked()
+        await desk.put(desk.compiled(two=STAY.replace("once", "two")))
+        for _ in range(9):
+            async with transaction(people.core.database) as c:
+                if await ask_next(c, known) is None:
+                    break
+        assert 7 == await asked()
+        assert 7 == len(await people.query("select distinct enrollment_id from inputs where kind = 'move'"))
+        await desk.put(desk.compiled(once=OTHER.replace("20d", "21d")), replace(moving, named=()))
+        await desk.put(desk.compiled(once=STAY))
+        async with transaction(people.core.database) as c:
+            assert await ask_next(c, known) is None, "rolled back before anybody was asked"
+        assert 7 == await asked()
+
+
+TEXT = STAY.replace("wait: 30d\n    id: month", "send: CHANNEL\n    id: text\n    template: hello\n    topic: news")
+
+
+async def let_go(people: People, state: State) -> tuple[str, State]:
+    """The one enrollment, whose cohort has let it go in `state`, handed over; its plan and state then."""
+    await people.query(
+        "with k as (insert into cohorts (plan, owner, open) select plan, 'test', false from enrollments returning id) "
+        "update enrollments set cohort_id = k.id from k returning 1"
+    )
+    (r,) = await people.query("select id, plan, cohort_id, last_seq from enrollments")
+    known = Deployments()
+    async with transaction(people.core.database) as c:
+        await hand_over(c, known, await known.plan(c, r.plan), r.cohort_id, {r.id: replace(state, seq=r.last_seq, left=True)})
+    (r,) = await people.query("select plan, state from enrollments")
+    return r.plan, decode_state(r.state)
+
+
+async def test_a_rollback_recalls_who_was_asked_and_has_not_gone_yet(tmp_path: Path, database_url: str) -> None:
+    """They go on as they stood, on the plan that they are on; until then a reset would take the place of their move."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        before = (await desk.enter("u"))["u"]
+        await desk.put(desk.compiled(once=OTHER), Wishes("migrate", named=(("", "month", "weeks"),)))
+        async with transaction(people.core.database) as c:
+            assert 1 == await ask_next(c, Deployments())
+            with pytest.raises(OnItsWay, match="enrollment 1 "):
+                await reset(c, Deployments(), [1], "month", "test")
+        await desk.put(desk.compiled(once=STAY))
+        state = State("waiting", 0, NOON, NOON)
+        plan, there = await let_go(people, state)
+        assert (before, state) == (plan, replace(there, seq=0))
+
+
+@pytest.mark.parametrize(("status", "step"), [("deferred", "text"), ("handed_over", None)])
+async def test_a_channel_list_that_changes_loses_and_doubles_nothing(
+    tmp_path: Path, database_url: str, status: str, step: str | None
+) -> None:
+    """The channel that is tried goes on in its new place under a key of its own; where it may have been used already, nothing
+    is tried again."""
+    async with opened(
+        tmp_path, database_url, files={"journeys/once.yaml": TEXT.replace("CHANNEL", "sms\n    fallback: [email]")}
+    ) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter("u")
+        (r,) = await people.query("select id, customer_id, plan from enrollments")
+        await people.query(
+            "insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, channel, tier, "
+            "status, policy, planned_at, decided_at) values (:key, :id, :customer, 'once', :plan, 'text', 1, 'hello', 'email', "
+            "'lifecycle', :status, 'p', now(), now()) returning 1",
+            key=f"{r.id}/text/0/1", id=r.id, customer=r.customer_id, plan=r.plan, status=status,
+        )  # fmt: skip
+        await desk.put(desk.compiled(once=TEXT.replace("CHANNEL", "email")), Wishes("migrate"))
+        async with transaction(people.core.database) as c:
+            assert 1 == await ask_next(c, Deployments())
+        _, there = await let_go(people, State("waiting", 0, NOON, NOON, attempt=1, again=True))
+        assert (1, 0) == (there.visit, there.attempt)
+        assert (0 if step else 1) == there.op
+        assert [step] == [row.step for row in await people.query("select step from enrollments")]

@@ -1,0 +1,79 @@
+"""What people get wrong on the command line is told in one clear line, before anything happens."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine.cli
+from engine.cli.__main__ import main
+from engine.cli.main import run
+from engine.cli.terminal import Code
+
+SETTINGS = "project: shop\nchannels: {email: {use: channels.file, folder: letters}}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["log", "--limit", "99999999999999999999"], "less than or equal to"),
+        (["enrollments", "--limit", "99999999999999999999"], "less than or equal to"),
+        (["audit", "--sample", "99999999999999999999"], "less than or equal to"),
+        (["up", "--port", "99999"], "less than or equal to 65535"),
+        (["api", "--port", "-1"], "greater than or equal to 0"),
+        (["why", "ada", "--data", "sojourn.yaml"], "sojourn.yaml is a file"),
+        (["up", "--data", "sojourn.yaml/x"], "sojourn.yaml is a file"),
+        (["why", "\udcff"], "is not UTF-8 text"),
+        (["why", "ada", "--project", "a" * 300], "too long for the name of a file"),
+        (["track", "ada", "paid", "x:=NaN"], "'NaN' of 'x' is not JSON"),
+        (["track", "ada", "paid", "x:=-1e999"], "'-1e999' of 'x' is not JSON"),
+        (["track", "ada", "paid", "x:=" + "[" * 5000 + "]" * 5000], "of 'x' is not JSON"),
+        (["track", "ada", "paid", "--url", "http://[::1", "--write-key", "k"], "is no address of an API"),
+        (["track", "ada", "paid", "--url", "http://a:99999", "--write-key", "k"], "is no address of an API"),
+        (["track", "ada", "paid", "--url", "ftp://a", "--write-key", "k"], "is no address of an API"),
+        (["send-test", "hello", "--to", " "], "--to is empty"),
+    ],
+)
+def test_nonsense_is_refused_in_a_line(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, without a traceback."""
+    (tmp_path / "sojourn.yaml").write_text(SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    assert Code.USAGE == run(arguments)
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert told in said
+    assert "Traceback" not in said
+
+
+def test_an_address_of_the_database_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what is wrong with it, and without the password that stands in it."""
+    (tmp_path / "sojourn.yaml").write_text(SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOJOURN_DATABASE_URL", "postgresql://x:secret@127.0.0.1:abc/z")
+    assert Code.USAGE == run(["why", "ada"])
+    said = capsys.readouterr().err
+    assert "SOJOURN_DATABASE_URL in the environment is wrong: this URL can't be read" in said
+    assert "secret" not in said
+
+
+class _Interrupted:
+    """An import during which somebody presses Ctrl-C."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "engine.cli.main":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_it_loads_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130, without a traceback."""
+    monkeypatch.delitem(sys.modules, "engine.cli.main")
+    monkeypatch.delattr(engine.cli, "main")
+    monkeypatch.setattr(sys, "meta_path", [_Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert Code.INTERRUPTED == ended.value.code

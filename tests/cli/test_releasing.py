@@ -1,0 +1,93 @@
+"""`deploy` with strategies, maps and canaries, `deployments`, `rollback` and `reset` on one project with people in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cli.releasing import read_wishes
+from engine.cli.terminal import Failure
+from tests.cli.commands import answer
+from tests.cli.test_operating import JOURNEY, SETTINGS, Commands, at_month
+from tests.harness import running, write_project
+
+LATER = JOURNEY.replace("id: month", "id: later").replace("30d", "60d")
+
+
+async def test_a_release_from_the_preview_to_the_way_back(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, run: Any
+) -> None:
+    """Nothing happens while somebody would be stranded; what was shown is done; what was done is listed, and taken back. Each
+    command once as a process."""
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/welcome.yaml": JOURNEY})
+    process = Commands(folder, database_url)
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
+        for user in ("ada", "bob"):
+            await engine.identify(user)
+            await engine.track(user, "signed_up")
+        await at_month(engine, 2)
+        (folder / "journeys/welcome.yaml").write_text(LATER)
+        stuck = await run("deploy", "--strategy", "migrate", "--yes")
+        assert (1, True) == (stuck.returncode, "2 at 'month' (enrollment " in stuck.stderr)
+        assert "--map welcome.month=STEP" in stuck.stderr
+        moved = answer(process("deploy", "--strategy", "welcome=migrate", "--map", "month=later", "--yes", "--json"))
+        fates = [(f["step"], f["to"], f["count"]) for f in moved["changes"][0]["fates"]]
+        assert (2, 2, [("month", "later", 2)]) == (moved["deployment"], moved["moves"], fates)
+
+        async def there() -> bool:
+            return 2 == len(await engine.query("select 1 from enrollments where step = 'later' and wake_at is not null"))
+
+        await engine.until(there)
+        listed = answer(process("deployments", "--json"))
+        first = listed["deployments"][1]
+        told = [(d["number"], d["act"], d["changed"]) for d in listed["deployments"]]
+        assert [(2, "deploy", {"welcome": "changed"}), (1, "deploy", {"welcome": "new"})] == told
+        assert {} == listed["moving"]
+        back = process("rollback", first["hash"][:8], "--dry-run", "--strategy", "migrate", "--map", "later=month")
+        assert (0, True) == (back.returncode, "2 at later → month" in back.stdout)
+        assert "welcome: + month, - later" in back.stdout
+        (folder / "journeys/welcome.yaml").write_text(LATER.replace("60d", "61d"))
+        tried = json.loads((await run("deploy", "--canary", "10%", "--yes", "--json")).stdout)
+        assert (0.1, 0) == (tried["changes"][0]["canary"], tried["moves"])
+        promoted = await run("deploy", "--promote", "--yes")
+        assert "all new entries get the new plan" in promoted.stdout
+        assert "deployed (number 4)" in promoted.stdout
+        number = str((await engine.query("select min(id) from enrollments"))[0][0])
+        assert "would reset 1; nothing was changed" in (await run("reset", number, "--to", "hello", "--dry-run")).stdout
+        assert [int(number)] == answer(process("reset", number, "--to", "hello", "--yes", "--json"))["reset"]
+        await engine.message_is("sent", 3)
+        assert [("reset", f"enrollment/{number}")] == [
+            tuple(r) for r in await engine.query("select act, subject from audit where act = 'reset'")
+        ]
+        wrong = await run("reset", number, "--to", "hallo", "--yes")
+        assert (1, True) == (wrong.returncode, "did you mean 'hello'?" in wrong.stderr)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"strategies": ["move"]}, "there is no 'move'"),
+        ({"strategies": ["welcome="]}, "there is no ''"),
+        ({"canary": "0%"}, "is not a share"),
+        ({"canary": "0.1"}, "is not a share"),
+        ({"canaries": ["welcome"]}, "--canary with how many"),
+        ({"maps": ["a=b"]}, "go on with the new plan"),
+        ({"strategies": ["migrate"], "maps": ["later"]}, "doesn't say which step"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(given: dict[str, Any], said: str) -> None:
+    """By the words that were written, with what to write."""
+    every = {"strategies": None, "maps": None, "canary": None, "canaries": None, **given}
+    with pytest.raises(Failure, match=said) as refused:
+        read_wishes(journeys=["welcome"], **every)
+    assert (2, True) == (refused.value.code, bool(refused.value.hint))
+
+
+def test_a_journey_may_stand_before_a_step_whose_id_has_dots() -> None:
+    """`wait.3d` is a step where no journey is called `wait`."""
+    wishes = read_wishes(["migrate", "other=pin"], ["wait.3d=a", "welcome.wait.3d=b"], ["welcome", "other"], "2.5%")
+    assert (("", "wait.3d", "a"), ("welcome", "wait.3d", "b")) == wishes.named
+    assert ("migrate", {"other": "pin"}, 0.025) == (wishes.strategy, wishes.journeys, wishes.canary)

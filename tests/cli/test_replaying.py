@@ -1,0 +1,166 @@
+"""`replay` and `roll` on a real Temporal, with people inside: what fits today's code, what a changed workflow would break."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from temporalio import workflow
+
+from engine.settings.project import EncryptionSettings
+from engine.temporal.workflow import Cohort
+from tests.cli.commands import answer, sojourn
+from tests.harness import Running, running, write_project
+
+JOURNEY = """
+journey: {name}
+tier: lifecycle
+enter: {{event: signed_up, again: never}}
+steps:
+  - send: email
+    id: hello
+    template: hello
+    topic: news
+  - branch:
+      - if: customer.country == "IT"
+        then:
+          - wait: 2d
+            id: italian
+      - else:
+          - wait: 30d
+            id: month
+"""
+HISTORIES = Path(__file__).parents[1] / "temporal" / "histories"
+SETTINGS = 'channels: {email: {use: channels.noop}, sms: {use: channels.noop}}\nencryption: {key: "${TEST_KEY:-}"}\n'
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+async def start_cohorts_apart(engine: Running) -> None:
+    """Numbers of cohorts that no other test's database on this Temporal has: here workflow ids begin as in production."""
+    await engine.query("select setval(pg_get_serial_sequence('cohorts', 'id'), :n)", n=1_000_000 + secrets.randbelow(10**9))
+
+
+async def listed(run: Any, *arguments: str, runs: int) -> Any:
+    """What `replay --json` says once Temporal lists so many runs: its list lags a moment behind."""
+    for _ in range(100):
+        done = await run("replay", *arguments, "--json")
+        told = json.loads(done.stdout)
+        if told["replayed"] + len(told["broken"]) >= runs:
+            return done.returncode, told
+        await asyncio.sleep(0.1)
+    raise AssertionError(told)
+
+
+async def test_replay_and_roll(
+    tmp_path: Path, database_url: str, temporal_address: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open runs replay; after a roll the closed ones do, too; a change of the order of commands is told with those whom it would
+    break; exported histories replay from their files, encrypted as they are; without a worker `roll` says who waits for one."""
+    monkeypatch.setenv("SOJOURN_TEMPORAL_ADDRESS", temporal_address)
+    monkeypatch.setenv("TEST_KEY", KEY)
+    encryption = EncryptionSettings(key=SecretStr(KEY))
+    name = f"welcome_{secrets.token_hex(4)}"
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, f"journeys/{name}.yaml": JOURNEY.format(name=name)})
+    async with running(
+        folder, database_url, temporal_address, "sojourn", partitions=1, max_size=2, encryption=encryption
+    ) as engine:
+        await start_cohorts_apart(engine)
+        for user in ("ada", "bob", "eve"):
+            await engine.identify(user, country="IT" if user == "ada" else "FR")
+            await engine.track(user, "signed_up")
+        await engine.waiting_in("month", 2)
+        await engine.waiting_in("italian", 1)
+        export = tmp_path / "histories"
+        await engine.pause()
+        code, told = await listed(run, name, "--open", "--export", str(export), runs=2)
+        assert (0, 2, [], []) == (code, told["replayed"], told["broken"], told["enrollments"])
+        assert told["written"] == sorted(map(str, export.iterdir()), reverse=True)
+        with monkeypatch.context() as changed:
+            await after_a_change(engine, run, name, export, changed)
+        assert "all 2 runs replay" in (await run("replay", "--files", str(export))).stdout
+        assert all(b"binary/encrypted" in base64.b64decode(found) for found in encodings(export))
+        assert "the newest 1; --limit replays more" in (await run("replay", name, "--limit", "1")).stdout
+        looked = json.loads((await run("roll", name, "--dry-run", "--json")).stdout)
+        assert (2, [], True) == (len(looked["open"]), looked["rolled"], looked["dry_run"])
+        await without_a_worker(run, name)
+        engine.resume()
+        # A process of its own, as before an upgrade.
+        servers = {"SOJOURN_DATABASE_URL": database_url, "SOJOURN_TEMPORAL_ADDRESS": temporal_address}
+        done = await asyncio.to_thread(sojourn, "roll", name, "--yes", "--json", cwd=folder, **servers)
+        assert (0, []) == (done.returncode, answer(done)["behind"]), done
+        assert sorted(looked["open"]) == sorted(answer(done)["open"])
+        noted = await engine.query("select distinct subject from audit where act = 'roll' order by subject")
+        assert [f"cohort/{n}" for n in sorted(looked["open"])] == [r.subject for r in noted]
+        code, told = await listed(run, name, runs=4)
+        assert (0, []) == (code, told["broken"])
+
+
+def encodings(folder: Path) -> list[str]:
+    """How the payloads of signals are encoded in these files."""
+    bodies = [json.loads(file.read_text()) for file in folder.iterdir()]
+    signals = [e for b in bodies for e in b["history"]["events"] if "workflowExecutionSignaledEventAttributes" in e]
+    inputs = [e["workflowExecutionSignaledEventAttributes"]["input"]["payloads"] for e in signals]
+    found = [payload["metadata"]["encoding"] for payloads in inputs for payload in payloads]
+    assert found
+    return found
+
+
+async def without_a_worker(run: Any, name: str) -> None:
+    """Nobody takes the signal: each is named, with what it waits for."""
+    done = await run("roll", name, "--yes", "--wait", "1s")
+    assert done.returncode == 1
+    assert ("no worker has taken its workflow task" in done.stdout, "3 enrollments inside" in done.stdout) == (True, True)
+
+
+async def after_a_change(engine: Running, run: Any, name: str, export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer before the activities: a planted change of the order of commands, on the server and in files."""
+    pump = Cohort._pump
+
+    def timer_first(self: Cohort) -> None:
+        pump(self)
+        self.timer = self.timer or asyncio.create_task(self._sleep_until(workflow.now() + timedelta(hours=1)))
+
+    monkeypatch.setattr(Cohort, "_pump", timer_first)
+    code, told = await listed(run, name, runs=2)
+    inside = [r.id for r in await engine.query("select id from enrollments order by id")]
+    assert (1, inside, [True, True]) == (code, told["enrollments"], [b["open"] for b in told["broken"]])
+    assert all("Nondeterminism" in b["reason"] for b in told["broken"])
+    shown = await run("replay", "--files", str(export))
+    assert (1, "2 of 2 runs don't replay" in shown.stdout, "Nondeterminism" in shown.stdout) == (shown.returncode, True, True)
+
+
+def words(done: Any) -> Sequence[str]:
+    """What a command complains of."""
+    return [line for line in done.stderr.splitlines() if line]
+
+
+async def test_replay_refuses_nonsense(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line each: files without a history, options that don't go together, a moment or a wait that is none."""
+    monkeypatch.setenv("SOJOURN_TEMPORAL_ADDRESS", "127.0.0.1:1")
+    write_project(tmp_path, {"sojourn.yaml": SETTINGS})
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for arguments, told in (
+        (("replay", "--files", str(bad)), "has no *.json"),
+        (("replay", "welcome", "--files", str(bad)), "don't go with it"),
+        (("replay", "--since", "yesterday"), "--since:"),
+        (("roll", "--wait", "soon"), "--wait:"),
+        (("roll", "--wait", "2d"), "--wait:"),
+    ):
+        done = await run(*arguments)
+        assert (2, True) == (done.returncode, told in words(done)[0]), done
+    (bad / "x.json").write_text('{"workflow_id": "a", "history": {"events": []}}')
+    done = await run("replay", "--files", str(bad))
+    assert (2, True) == (done.returncode, "x.json holds no history" in done.stderr)
+    assert (await run("replay", "--files", os.fspath(HISTORIES))).returncode == 0
+    gone = await run("replay")
+    assert (3, "no Temporal server answers" in gone.stderr) == (gone.returncode, True)
