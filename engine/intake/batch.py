@@ -21,9 +21,9 @@ from engine.intake.person import Inside, Person
 
 @dataclass(slots=True)
 class Batch:
-    """One batch of events, and what it leads to. `touches`: who may move into other segments and stages, `newcomers` into any; `entered`: what limits on entries
-    count, by customer; `dated`: attributes that changed and move somebody's dates. The lists are what `door` writes;
-    `consequences` are events of our own that it takes in next."""
+    """One batch of events, and what it leads to. `touches`: who may move into other segments and stages, `newcomers` into any;
+    `entered`: what limits on entries count, by customer; `dated`: attributes that changed and move somebody's dates. The lists
+    are what `door` writes; `consequences` are events of our own that it takes in next."""
 
     deployment: Deployment
     plans: dict[str, Plan]

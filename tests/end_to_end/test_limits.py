@@ -92,7 +92,7 @@ async def test_quiet_hours_over_midnight_defer_to_their_end(
 ) -> None:
     """Late in a customer's evening a message waits until the quiet hours end, at eight the next morning there."""
     folder = write_project(tmp_path, {"journeys/one.yaml": ONE, "journeys/policy.yaml": POLICY + NIGHT})
-    async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=14_400) as sojourn:
+    async with running(folder, database_url, temporal_address, task_queue_prefix, time_scale=3_600) as sojourn:
         zone = where_it_is(22, (await sojourn.query("select sojourn_now() as now"))[0].now)
         await sojourn.identify("ada", timezone=zone)
         await sojourn.track("ada", "signed_up")

@@ -146,9 +146,11 @@ async def test_time_alone_ends_a_wait_for_a_condition(
         await swept(sojourn)
 
         async def done() -> bool:
-            return bool(await sojourn.query("select 1 from tasks where queue = 'sales'"))
+            ended = [r.customer_id for r in await sojourn.query("select customer_id from enrollments where status = 'ended'")]
+            return ended == [sojourn.customers["ada"]]
 
         await sojourn.until(done)
-        assert [sojourn.customers["ada"]] == [r.customer_id for r in await sojourn.query("select customer_id from tasks")]
+        tasks = await sojourn.query("select customer_id, queue from tasks")
+        assert [(sojourn.customers["ada"], "sales")] == [tuple(t) for t in tasks]
         await swept(sojourn)
         assert [(1,)] == [tuple(r) for r in await sojourn.query("select count(*) from events where name = '$time'")]

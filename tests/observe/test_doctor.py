@@ -197,6 +197,12 @@ async def test_a_running_project_is_well_and_says_what_is_not(
         prefix=task_queue_prefix,
     )
     async with running(folder, database_url, temporal_address, task_queue_prefix) as project:
+
+        async def served() -> bool:
+            """A worker that has started may not have asked all its queues yet."""
+            return by_check([f async for f in visit(who)])["workers"].status == "ok"
+
+        await project.until(served)
         found = by_check([f async for f in visit(who)])
         ok = {
             "database",
