@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import socket
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -161,13 +162,13 @@ class HttpCases(ChannelCases):
     path: ClassVar[str] = ""
     replies: ClassVar[Mapping[Behaviour, Reply]] = {}
 
+    @abstractmethod
     def accepts(self, request: Request) -> bytes:
         """The provider takes the message, or the messages, of `request`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, words: str) -> bytes:
         """The provider refuses for ever, and says `words`."""
-        raise NotImplementedError
 
     def reply(self, behaviour: Behaviour) -> Reply:
         """What the provider does."""

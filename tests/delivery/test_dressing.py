@@ -1,4 +1,4 @@
-"""What is done to a page before it goes: styles put into the elements, MJML made HTML, the preheader, and values that stay values."""
+"""What is done to a page before it goes: styles put into elements, MJML made HTML, the preheader. Values stay values."""
 
 from __future__ import annotations
 
