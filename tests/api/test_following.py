@@ -134,6 +134,7 @@ async def test_an_open_is_a_picture_and_noted(
         ({"User-Agent": "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html"}, True),
         ({"User-Agent": "WhatsApp/2.24.1 A"}, True),
         ({"User-Agent": "Mozilla/5.0 (compatible; bingbot/2.0)"}, True),
+        ({"User-Agent": "Mozilla/5.0 (Linux; Android 14; CUBOT X70) AppleWebKit/537.36 Chrome/126.0.0.0 Mobile"}, False),
         ({"User-Agent": "curl/8.5.0"}, True),
         ({**PERSON, "Sec-Purpose": "prefetch;prerender"}, True),
         ({**PERSON, "X-Moz": "prefetch"}, True),

@@ -9,7 +9,7 @@ import pytest
 
 from engine.authoring.compile_tracking import DAYS_AHEAD
 from engine.authoring.kept import why_not_kept
-from engine.authoring.model_tracking import Points, Predict, Tracking
+from engine.authoring.model_tracking import Points, Predict, Tracking, by_people
 from engine.authoring.project import Compiled
 from engine.core.clock import Duration
 from engine.settings.problems import Problem
@@ -136,3 +136,22 @@ def test_a_deployment_of_before_is_read_back(compiled: Compiling) -> None:
     body = found(compiled, "").to_json()
     del body["predict"]
     assert Tracking.from_json(body).predict is None
+
+
+@pytest.mark.parametrize(
+    ("event", "where", "asked"),
+    [
+        ("message_clicked", None, "not event.machine"),
+        (
+            "message_clicked",
+            "event.url == 'https://shop.example/machine'",
+            "(event.url == 'https://shop.example/machine') and not event.machine",
+        ),
+        ("message_opened", "event.machine or event.step == 'hello'", "event.machine or event.step == 'hello'"),
+        ("signed_up", None, None),
+        ("signed_up", "event.plan == 'pro'", "event.plan == 'pro'"),
+    ],
+)
+def test_only_who_asks_about_machines_hears_of_them(event: str, where: str | None, asked: str | None) -> None:
+    """The word in a value is no question: what a scanner clicks stays nobody's doing."""
+    assert asked == by_people(event, where)

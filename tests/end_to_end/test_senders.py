@@ -106,3 +106,27 @@ async def test_too_many_complaints_have_a_channel_rest_until_somebody_looks(
         assert ["rest", "lift rest"] == [
             r.act for r in await sojourn.query("select act from audit where subject = 'channel/email' order by id")
         ]
+
+
+async def test_a_rest_ends_when_nobody_watches_complaints_any_more(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Who takes `complaints:` away and starts the workers anew wakes everybody who waits; the audit log says so."""
+    limit = ComplaintSettings(pause_above="15%", over="7d", at_least="1")  # type: ignore[arg-type]  # as written
+    folder = write_project(tmp_path, FILES)
+    servers = (folder, database_url, temporal_address, task_queue_prefix)
+    async with running(*servers, channels={"email": ChannelSettings(use="x", complaints=limit)}) as sojourn:
+        await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.message_is("sent")
+        [sent] = await sojourn.messages()
+        await sojourn.track("ada", "message_complained", channel="email", message=sent.key)
+        assert [("email",)] == [tuple(r) for r in await sojourn.query("select channel from channel_rests")]
+        await sojourn.identify("bob")
+        await sojourn.track("bob", "signed_up")
+        await sojourn.message_is("deferred")
+    async with running(*servers, channels={"email": ChannelSettings(use="x")}) as sojourn:
+        await sojourn.message_is("sent", 2)
+        assert [] == await sojourn.query("select 1 from channel_rests")
+        acts = await sojourn.query("select actor, act from audit where subject = 'channel/email' order by id")
+        assert [("sojourn", "rest"), ("sojourn", "lift rest")] == [tuple(r) for r in acts]
