@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import uvloop
 from prometheus_client import start_http_server
@@ -18,7 +21,10 @@ from engine.observe.metrics import exposed, watching
 from engine.settings.project import Settings
 from engine.store.schema import check
 from engine.temporal import telemetry
-from engine.temporal.grouping import BOTH
+from engine.temporal.grouping import BOTH, BULK
+
+NICE = 5
+"""How far a worker of the bulk lane alone gives way on its machine (`nice`): to a third of an equal's processor time."""
 
 GARBAGE = (20_000, 20, 20)
 """Thresholds of the garbage collector. A batch of 500 makes tens of thousands of objects that end with it; with the usual
@@ -32,7 +38,18 @@ def work(settings: Settings, url: str, temporal_address: str, say: Callable[[str
     Raises SchemaError before anything is touched, Unreachable, ChannelError, ScaleChanged, and the driver's own errors where the
     database doesn't answer."""
     check(url)
+    if set(lanes) == {BULK}:
+        _give_way()
     uvloop.run(_until_asked(settings, url, temporal_address, say, lanes))
+
+
+def _give_way() -> None:
+    """Let others have the processors first. Linux may weigh sessions and not processes, so one that is this worker's own gives
+    way too."""
+    os.nice(NICE)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # it doesn't, or sets no weights now: then the above is all there is
+            Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 async def _until_asked(

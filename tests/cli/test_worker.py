@@ -51,6 +51,18 @@ def test_a_worker_of_one_lane_says_so(tmp_path: Path, database_url: str, tempora
     assert process.wait(60) == 0
 
 
+@pytest.mark.parametrize(("lane", "gives"), [(["--lane", "bulk"], True), (["--lane", "urgent"], False), ([], False)])
+def test_only_a_worker_of_the_bulk_lane_alone_gives_way(
+    tmp_path: Path, database_url: str, temporal_address: str, lane: list[str], gives: bool
+) -> None:
+    """Whoever else needs a processor goes first."""
+    process, _ = start(tmp_path, database_url, temporal_address, *lane)
+    ours, theirs = os.getpriority(os.PRIO_PROCESS, 0), os.getpriority(os.PRIO_PROCESS, process.pid)
+    process.terminate()
+    assert process.wait(60) == 0
+    assert (theirs > ours) is gives
+
+
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_own_exit_code(
     tmp_path: Path, database_url: str, temporal_address: str, asked: signal.Signals
