@@ -1,6 +1,6 @@
 """What adapters take of a message's time: each before a stand-in on loopback, beside a bare loop that sends the same bytes.
 
-One process sends, as a worker does, and one answers. An adapter that isn't in ADAPTERS isn't measured.
+One process sends, as a worker does, and one answers. `bench.adapters` has what differs from one adapter to the next.
 """
 
 from __future__ import annotations
@@ -9,54 +9,36 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import aiosmtplib
 import httpx
 import uvloop
 
+from bench.adapters import ADAPTERS, TEXT, Case, StandIns, mail
 from bench.stack import ROOT, WrongResult
 from channels.mime import compose
 from engine.authoring.templates import Source, sealed
-from engine.delivery.channel import Channel, Content, Outgoing, Receipt, Result, load_channel
+from engine.delivery.channel import Channel, Outgoing, Receipt, Result, load_channel
 from engine.delivery.http import HttpAdapter
 from engine.delivery.render import render
 
-ADAPTERS: Mapping[str, Mapping[str, Any]] = {
-    "smtp": {"host": "127.0.0.1"},
-    "ses": {"region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "bench"},
-    "sendgrid": {"token": "bench"},
-    "postmark": {"token": "bench"},
-    "mailgun": {"token": "bench", "domain": "bench.example"},
-    "resend": {"token": "bench"},
-    "brevo": {"token": "bench"},
-    "webhook": {"secret": "bench"},
-}
-"""The settings of each, without where its provider is; all others have their defaults."""
-
-FULL, QUICK = 10_000, 500
+FULL, QUICK = 3_000, 100
 """Messages for each adapter."""
-
-TEXT = "Apply a pea-sized amount in the morning and in the evening, on dry skin. " * 12
-CONTENT = Content(
-    {"subject": "How to use your new serum"},
-    text=TEXT,
-    html=f"<html><body><h1>Hello Ada</h1><p>{TEXT}</p>{'<p></p>' * 100}</body></html>",
-)
 
 TEMPLATE = {
     "subject": "How to use your new serum, {{ customer.first_name }}",
-    "txt": f"Hello {{{{ customer.first_name }}}}\n{TEXT}\n{{{{ unsubscribe_url }}}}\n",
-    "html": f"<html><body><h1>Hello {{{{ customer.first_name }}}}</h1><p>{TEXT}</p>{'<p></p>' * 100}"
+    "txt": f"Hello {{{{ customer.first_name }}}}\n{TEXT * 12}\n{{{{ unsubscribe_url }}}}\n",
+    "html": f"<html><body><h1>Hello {{{{ customer.first_name }}}}</h1><p>{TEXT * 12}</p>{'<p></p>' * 100}"
     '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p></body></html>',
 }
 """What is rendered for each message: 3 kB."""
@@ -66,8 +48,15 @@ Send = Callable[[], Awaitable[object]]
 
 def keys() -> set[str]:
     """Every figure."""
-    figures = {f"channels.{name}_{what}" for name in ADAPTERS for what in ("per_s", "to_bare")}
+    figures = {f"channels.{name}_per_s" for name in ADAPTERS}
+    figures |= {f"channels.{name}_to_bare" for name, case in ADAPTERS.items() if case.bare}
     return figures | {"channels.lines_median", "render.messages_per_s"}
+
+
+def shipped() -> dict[str, str]:
+    """The source of every adapter in `channels/`, measured or not, by its name."""
+    modules = {path.stem: path.read_text() for path in sorted((ROOT / "channels").glob("*.py"))}
+    return {name: source for name, source in modules.items() if "\ndef channel(" in source}
 
 
 def measure(messages: int) -> dict[str, float]:
@@ -76,54 +65,73 @@ def measure(messages: int) -> dict[str, float]:
 
 
 async def _measure(count: int) -> dict[str, float]:
-    figures = {}
-    with _provider() as (http, smtp):
-        for name, settings in ADAPTERS.items():
-            where = {"smtp": {"port": smtp}, "webhook": {"url": f"http://127.0.0.1:{http}/webhook"}}
-            base = where.get(name, {"base_url": f"http://127.0.0.1:{http}"})
-            channel = load_channel("email", {"use": f"channels.{name}", **settings, **base})
+    figures: dict[str, float] = {}
+    with _stand_ins() as where:
+        for name, case in ADAPTERS.items():
+            channel = load_channel(name, {"use": f"channels.{name}", **case.settings(where)})
             try:
-                ours, bare = await _compare(channel, _messages(count), http, smtp)
+                figures |= await _figures(channel, case, count, where)
             finally:
                 await channel.close()
-            figures |= {f"channels.{name}_per_s": ours, f"channels.{name}_to_bare": ours / bare}
-        figures["render.messages_per_s"] = await _rendered(count, smtp)
-    lines = [len((ROOT / "channels" / f"{name}.py").read_text().splitlines()) for name in ADAPTERS]
+        figures["render.messages_per_s"] = await _rendered(count, where)
+    lines = [len(source.splitlines()) for source in shipped().values()]
     return {**figures, "channels.lines_median": float(median(lines))}
 
 
-async def _compare(channel: Channel, messages: Sequence[Outgoing], http: int, smtp: int) -> tuple[float, float]:
-    """Messages a second through the adapter, and of a bare loop."""
+async def _figures(channel: Channel, case: Case, count: int, where: StandIns) -> dict[str, float]:
+    """What an adapter makes of `count` messages, and how that compares with a bare loop that sends the same bytes."""
+    few = min(count, channel.capabilities.at_once)
+    made = [case.message(n, where) for n in range(few + count)]
+    first, messages = made[:few], made[few:]
+    await _accepted(channel, first)  # opens the connections, and asks for a token
+    figures = {f"channels.{channel.name}_per_s": await _sent(channel, messages, where)}
+    if isinstance(channel, HttpAdapter):
+        requests = await _requests(channel, first)
+        share = len(requests) / len(first)
+        bare = await _bare_http(requests, round(count * share), channel.capabilities.concurrency, where) / share
+    elif case.bare:
+        bare = await _bare_smtp(messages, channel.capabilities.concurrency, where)
+    else:
+        return figures
+    return {**figures, f"channels.{channel.name}_to_bare": figures[f"channels.{channel.name}_per_s"] / bare}
+
+
+async def _sent(channel: Channel, messages: Sequence[Outgoing], where: StandIns) -> float:
+    """Messages a second through the adapter, handed over as the engine does it."""
     together = channel.capabilities.at_once
     batches = [messages[i : i + together] for i in range(0, len(messages), together)]
-    sent: list[httpx.Request] = []
-    if isinstance(channel, HttpAdapter):
-        channel._client.event_hooks = {"request": [_keep(sent)]}
-    await _accepted(channel, batches[0])  # opens the connections, and keeps what is sent
-    if isinstance(channel, HttpAdapter):
-        channel._client.event_hooks = {"request": []}
-    requests = len(sent) / len(batches[0])
-    before = await _taken(http)
+    before = _taken(where)
     begin = time.perf_counter()
     for batch in batches:
         await _accepted(channel, batch)
-    ours = len(messages) / (time.perf_counter() - begin)
-    came = sum(await _taken(http)) - sum(before)
+    rate = len(messages) / (time.perf_counter() - begin)
+    came = _taken(where) - before
     expected = sum(-(-len(batch) // channel.capabilities.batch) for batch in batches)
     if came != expected:
         raise WrongResult(f"{channel.name}: {expected} requests were sent, and {came} came")
-    if isinstance(channel, HttpAdapter):
-        return ours, await _bare_http(sent, round(len(messages) * requests), channel.capabilities.concurrency, http) / requests
-    return ours, await _bare_smtp(messages, channel.capabilities.concurrency, smtp)
+    return rate
 
 
-async def _rendered(count: int, smtp: int) -> float:
+async def _requests(channel: HttpAdapter, messages: Sequence[Outgoing]) -> list[httpx.Request]:
+    """What the adapter sends for `messages`."""
+    requests: list[httpx.Request] = []
+
+    async def keep(request: httpx.Request) -> None:
+        requests.append(request)
+
+    channel._client.event_hooks = {"request": [keep]}
+    await _accepted(channel, messages)
+    channel._client.event_hooks = {"request": []}
+    return requests
+
+
+async def _rendered(count: int, where: StandIns) -> float:
     """Messages a second that are rendered from a template and handed over by SMTP, as many at once as the engine takes."""
     source = {name: Source(f"templates/email/serum.{name}", 1, text) for name, text in TEMPLATE.items()}
     template = sealed("email", "serum", {"subject": source.pop("subject")}, source, {})
-    channel = load_channel("email", {"use": "channels.smtp", "host": "127.0.0.1", "port": smtp})
+    channel = load_channel("smtp", {"use": "channels.smtp", **ADAPTERS["smtp"].settings(where)})
     together = channel.capabilities.at_once
-    messages = _messages(count)
+    messages = [mail(n, where) for n in range(count)]
     begin = time.perf_counter()
     try:
         for i in range(0, count, together):
@@ -135,36 +143,31 @@ async def _rendered(count: int, smtp: int) -> float:
         await channel.close()
 
 
-def _keep(sent: list[httpx.Request]) -> Callable[[httpx.Request], Awaitable[None]]:
-    async def keep(request: httpx.Request) -> None:
-        sent.append(request)
-
-    return keep
-
-
 async def _accepted(channel: Channel, batch: Sequence[Outgoing]) -> None:
     for answer in await channel.send_many(batch):
         if not isinstance(answer, Receipt) or answer.result is not Result.ACCEPTED:
             raise WrongResult(f"{type(channel).__name__}: {answer}")
 
 
-async def _bare_http(sent: Sequence[httpx.Request], count: int, concurrency: int, port: int) -> float:
+async def _bare_http(sent: Sequence[httpx.Request], count: int, concurrency: int, where: StandIns) -> float:
     """Requests a second of an httpx client that sends what the adapter sent, again and again."""
-    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    async with httpx.AsyncClient(limits=limits, trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+    limits, base = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency), sent[0].url
+    http2 = base.port == where.http2
+    async with httpx.AsyncClient(http1=not http2, http2=http2, limits=limits, trust_env=False, base_url=base) as client:
 
         async def one(request: httpx.Request) -> None:
             target = request.extensions["target"].decode()
             (await client.request(request.method, target, content=request.content, headers=request.headers)).raise_for_status()
 
+        await _rate([partial(one, request) for request in sent[:concurrency]], concurrency)  # opens the connections
         return await _rate([partial(one, sent[n % len(sent)]) for n in range(count)], concurrency)
 
 
-async def _bare_smtp(messages: Sequence[Outgoing], concurrency: int, port: int) -> float:
+async def _bare_smtp(messages: Sequence[Outgoing], concurrency: int, where: StandIns) -> float:
     """Mails a second of as many aiosmtplib clients as the adapter has connections."""
     now = datetime.now(UTC)
     mails = [(m.to, compose(m, now)) for m in messages]
-    clients = [aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False) for _ in range(concurrency)]
+    clients = [aiosmtplib.SMTP(hostname="127.0.0.1", port=where.smtp, start_tls=False) for _ in range(concurrency)]
     free: asyncio.Queue[aiosmtplib.SMTP] = asyncio.Queue()
     for client in clients:
         await client.connect()
@@ -194,38 +197,22 @@ async def _rate(sends: Sequence[Send], concurrency: int) -> float:
     return len(sends) / (time.perf_counter() - begin)
 
 
-def _messages(count: int) -> list[Outgoing]:
-    return [
-        Outgoing(
-            key=f"{n}/how_to_use/0/0",
-            to=f"ada{n}@example.com",
-            content=CONTENT,
-            sender={"from": "Skin Co <care@skin.example>", "reply_to": "help@skin.example"},
-            customer=str(n),
-            journey="post_purchase_care",
-            step="how_to_use",
-            template="post_purchase/how_to_use",
-            tier="lifecycle",
-            topic="product_education",
-            unsubscribe_url=f"https://m.skin.example/u/{b64encode(str(n).encode()).decode()}",
-        )
-        for n in range(count)
-    ]
-
-
-async def _taken(port: int) -> list[int]:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        return list(json.loads((await client.get(f"http://127.0.0.1:{port}/taken")).content).values())
+def _taken(where: StandIns) -> int:
+    """How many requests, mails and files have come."""
+    with urllib.request.urlopen(f"{where.url}/taken", timeout=60) as told:
+        counts: dict[str, int] = json.load(told)
+    return sum(counts.values()) + len(list(where.folder.iterdir()))
 
 
 @contextmanager
-def _provider() -> Iterator[tuple[int, int]]:
-    """The ports of a provider for HTTP and for SMTP."""
-    child = subprocess.Popen([sys.executable, "-m", "bench.provider"], cwd=Path(ROOT), stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None
-        http, smtp = child.stdout.readline().split()
-        yield int(http), int(smtp)
-    finally:
-        child.terminate()
-        child.wait()
+def _stand_ins() -> Iterator[StandIns]:
+    """A provider in a process of its own, and a folder."""
+    with tempfile.TemporaryDirectory(prefix="sojourn-bench-") as folder:
+        child = subprocess.Popen([sys.executable, "-m", "bench.provider"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        try:
+            assert child.stdout is not None
+            http, http2, smtp = map(int, child.stdout.readline().split())
+            yield StandIns(http, http2, smtp, Path(folder))
+        finally:
+            child.terminate()
+            child.wait()
