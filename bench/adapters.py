@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from engine.authoring.templates import Source, Template, sealed
 from engine.delivery.channel import Content, Outgoing
+from engine.delivery.render import render
 
 ID = "0100018c-bench"
 SID = "AC" + "0" * 32
@@ -25,17 +27,30 @@ UUID = "00000000-0000-4000-8000-000000000000"
 BOT = "123456:bench-bench"
 
 TEXT = "Apply a pea-sized amount in the morning and in the evening, on dry skin. "
-LETTER = Content(
-    {"subject": "How to use your new serum"},
-    text=TEXT * 12,
-    html=f"<html><body><h1>Hello Ada</h1><p>{TEXT * 12}</p>{'<p></p>' * 100}</body></html>",
+
+
+def _template(parts: Mapping[str, str], **fields: str) -> Template:
+    written = {name: Source(f"templates/email/bench.{name}", 1, text) for name, text in {**fields, **parts}.items()}
+    return sealed("email", "bench", {f: written[f] for f in fields}, {p: written[p] for p in parts}, {})
+
+
+LETTER = _template(
+    {
+        "txt": f"Hello {{{{ customer.first_name }}}}\n{TEXT * 12}\n{{{{ unsubscribe_url }}}}\n",
+        "html": f"<html><body><h1>Hello {{{{ customer.first_name }}}}</h1><p>{TEXT * 12}</p>{'<p></p>' * 100}"
+        '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p></body></html>',
+    },
+    subject="How to use your new serum, {{ customer.first_name }}",
 )
 """3 kB."""
 
-NOTE = Content({"title": "How to use your new serum"}, text=TEXT.strip())
-TASK = Content(
-    {"title": "Call Ada", "queue": "service", "due": "2026-11-24T10:00:00+01:00", "at": "2026-11-22T12:00:00+00:00"},
-    text="She gave two stars to the serum. " * 6,
+NOTE = _template({"txt": f"{{{{ customer.first_name }}}}: {TEXT.strip()}"}, title="How to use your new serum")
+TASK = _template(
+    {"txt": "{{ customer.first_name }} gave two stars to the serum. " * 6},
+    title="Call {{ customer.first_name }}",
+    queue="service",
+    due="2026-11-24T10:00:00+01:00",
+    at="2026-11-22T12:00:00+00:00",
 )
 
 
@@ -56,20 +71,34 @@ class StandIns:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One adapter. `settings`: those that it needs; all others have their defaults. `message`: the nth, unlike all others.
-    `answers`: what its provider says to a path, or to any path one segment longer. `bare`: there is a loop to compare it with."""
+    """One adapter. `settings`: those that it needs; all others have their defaults. `message`: the nth, unlike all others, not
+    rendered yet. `answers`: what its provider says to a path, or to any path one segment longer. `bare`: there is a loop to
+    compare it with."""
 
     settings: Callable[[StandIns], Mapping[str, Any]]
-    message: Callable[[int, StandIns], Outgoing]
+    message: Callable[[int, StandIns], Unrendered]
     answers: Mapping[str, Any] = field(default_factory=dict)
     bare: bool = True
 
 
-def _outgoing(n: int, to: str, content: Content, sender: Mapping[str, str]) -> Outgoing:
-    return Outgoing(
+@dataclass(frozen=True, slots=True)
+class Unrendered:
+    """A message, and the template that its content is to be made of."""
+
+    message: Outgoing
+    template: Template
+
+    def rendered(self) -> Outgoing:
+        """As an adapter gets it."""
+        names = {"customer": {"first_name": f"Ada {self.message.customer}"}, "unsubscribe_url": self.message.unsubscribe_url}
+        return replace(self.message, content=render(self.template, names))
+
+
+def _outgoing(n: int, to: str, template: Template, sender: Mapping[str, str]) -> Unrendered:
+    message = Outgoing(
         key=f"{n}/how_to_use/0/0",
         to=to,
-        content=content,
+        content=Content(),
         sender=sender,
         customer=str(n),
         journey="post_purchase_care",
@@ -79,24 +108,25 @@ def _outgoing(n: int, to: str, content: Content, sender: Mapping[str, str]) -> O
         topic="product_education",
         unsubscribe_url=f"https://m.skin.example/u/{b64encode(str(n).encode()).decode()}",
     )
+    return Unrendered(message, template)
 
 
-def mail(n: int, where: StandIns) -> Outgoing:
+def mail(n: int, where: StandIns) -> Unrendered:
     """An e-mail of 3 kB."""
     return _outgoing(n, f"ada{n}@example.com", LETTER, {"from": "Skin Co <care@skin.example>", "reply_to": "help@skin.example"})
 
 
-def _note(address: str, n: int, where: StandIns) -> Outgoing:
-    """A title and 72 characters, to the nth `address`."""
+def _note(address: str, n: int, where: StandIns) -> Unrendered:
+    """A title and 80 characters, to the nth `address`."""
     return _outgoing(n, address.format(n=n), NOTE, {"from": "+15550100"})
 
 
-def _task(assignee: str, n: int, where: StandIns) -> Outgoing:
+def _task(assignee: str, n: int, where: StandIns) -> Unrendered:
     """A task of 200 characters for a person."""
     return _outgoing(n, assignee, TASK, {})
 
 
-def _to_browser(n: int, where: StandIns) -> Outgoing:
+def _to_browser(n: int, where: StandIns) -> Unrendered:
     """As `_note`, to a subscription of a browser's."""
     keys = {"p256dh": _browser_key(), "auth": _base64url(b"0123456789abcdef")}
     return _outgoing(n, json.dumps({"endpoint": f"{where.url}/wpush/{n}", "keys": keys}), NOTE, {})

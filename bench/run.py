@@ -31,6 +31,7 @@ TARGETS = {
     "latency.p50_ms": "under 250",
     "latency.p99_ms": "under 1000",
     "pacing.transactional_p99_ms": "under 1000",
+    "channels.lines_median": "120 or less",
     "segments.sweep_seconds": "under 20",
     "intake.events_per_s": "5000 or more",
     "intake.track_p99_ms": "under 50",

@@ -1,4 +1,5 @@
-"""What adapters take of a message's time: each before a stand-in on loopback, beside a bare loop that sends the same bytes.
+"""What rendering and an adapter take of a message's time: before a stand-in on loopback, beside a bare loop that sends the same
+bytes.
 
 One process sends, as a worker does, and one answers. `bench.adapters` has what differs from one adapter to the next.
 """
@@ -6,6 +7,7 @@ One process sends, as a worker does, and one answers. `bench.adapters` has what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,8 +15,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,24 +24,14 @@ import aiosmtplib
 import httpx
 import uvloop
 
-from bench.adapters import ADAPTERS, TEXT, Case, StandIns, mail
+from bench.adapters import ADAPTERS, Case, StandIns, Unrendered
 from bench.stack import ROOT, WrongResult
 from channels.mime import compose
-from engine.authoring.templates import Source, sealed
 from engine.delivery.channel import Channel, Outgoing, Receipt, Result, load_channel
 from engine.delivery.http import HttpAdapter
-from engine.delivery.render import render
 
 FULL, QUICK = 3_000, 100
 """Messages for each adapter."""
-
-TEMPLATE = {
-    "subject": "How to use your new serum, {{ customer.first_name }}",
-    "txt": f"Hello {{{{ customer.first_name }}}}\n{TEXT * 12}\n{{{{ unsubscribe_url }}}}\n",
-    "html": f"<html><body><h1>Hello {{{{ customer.first_name }}}}</h1><p>{TEXT * 12}</p>{'<p></p>' * 100}"
-    '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p></body></html>',
-}
-"""What is rendered for each message: 3 kB."""
 
 Send = Callable[[], Awaitable[object]]
 
@@ -50,7 +40,7 @@ def keys() -> set[str]:
     """Every figure."""
     figures = {f"channels.{name}_per_s" for name in ADAPTERS}
     figures |= {f"channels.{name}_to_bare" for name, case in ADAPTERS.items() if case.bare}
-    return figures | {"channels.lines_median", "render.messages_per_s"}
+    return figures | {"channels.lines_median"}
 
 
 def shipped() -> dict[str, str]:
@@ -73,7 +63,6 @@ async def _measure(count: int) -> dict[str, float]:
                 figures |= await _figures(channel, case, count, where)
             finally:
                 await channel.close()
-        figures["render.messages_per_s"] = await _rendered(count, where)
     lines = [len(source.splitlines()) for source in shipped().values()]
     return {**figures, "channels.lines_median": float(median(lines))}
 
@@ -82,7 +71,7 @@ async def _figures(channel: Channel, case: Case, count: int, where: StandIns) ->
     """What an adapter makes of `count` messages, and how that compares with a bare loop that sends the same bytes."""
     few = min(count, channel.capabilities.at_once)
     made = [case.message(n, where) for n in range(few + count)]
-    first, messages = made[:few], made[few:]
+    first, messages = [m.rendered() for m in made[:few]], made[few:]
     await _accepted(channel, first)  # opens the connections, and asks for a token
     figures = {f"channels.{channel.name}_per_s": await _sent(channel, messages, where)}
     if isinstance(channel, HttpAdapter):
@@ -90,20 +79,20 @@ async def _figures(channel: Channel, case: Case, count: int, where: StandIns) ->
         share = len(requests) / len(first)
         bare = await _bare_http(requests, round(count * share), channel.capabilities.concurrency, where) / share
     elif case.bare:
-        bare = await _bare_smtp(messages, channel.capabilities.concurrency, where)
+        bare = await _bare_smtp([m.rendered() for m in messages], channel.capabilities.concurrency, where)
     else:
         return figures
     return {**figures, f"channels.{channel.name}_to_bare": figures[f"channels.{channel.name}_per_s"] / bare}
 
 
-async def _sent(channel: Channel, messages: Sequence[Outgoing], where: StandIns) -> float:
-    """Messages a second through the adapter, handed over as the engine does it."""
+async def _sent(channel: Channel, messages: Sequence[Unrendered], where: StandIns) -> float:
+    """Messages a second, rendered and handed over to the adapter as the engine does it."""
     together = channel.capabilities.at_once
     batches = [messages[i : i + together] for i in range(0, len(messages), together)]
     before = _taken(where)
     begin = time.perf_counter()
     for batch in batches:
-        await _accepted(channel, batch)
+        await _accepted(channel, [m.rendered() for m in batch])
     rate = len(messages) / (time.perf_counter() - begin)
     came = _taken(where) - before
     expected = sum(-(-len(batch) // channel.capabilities.batch) for batch in batches)
@@ -125,24 +114,6 @@ async def _requests(channel: HttpAdapter, messages: Sequence[Outgoing]) -> list[
     return requests
 
 
-async def _rendered(count: int, where: StandIns) -> float:
-    """Messages a second that are rendered from a template and handed over by SMTP, as many at once as the engine takes."""
-    source = {name: Source(f"templates/email/serum.{name}", 1, text) for name, text in TEMPLATE.items()}
-    template = sealed("email", "serum", {"subject": source.pop("subject")}, source, {})
-    channel = load_channel("smtp", {"use": "channels.smtp", **ADAPTERS["smtp"].settings(where)})
-    together = channel.capabilities.at_once
-    messages = [mail(n, where) for n in range(count)]
-    begin = time.perf_counter()
-    try:
-        for i in range(0, count, together):
-            part = messages[i : i + together]
-            names = [{"customer": {"first_name": f"Ada {m.customer}"}, "unsubscribe_url": m.unsubscribe_url} for m in part]
-            await _accepted(channel, [replace(m, content=render(template, n)) for m, n in zip(part, names, strict=True)])
-        return count / (time.perf_counter() - begin)
-    finally:
-        await channel.close()
-
-
 async def _accepted(channel: Channel, batch: Sequence[Outgoing]) -> None:
     for answer in await channel.send_many(batch):
         if not isinstance(answer, Receipt) or answer.result is not Result.ACCEPTED:
@@ -150,16 +121,25 @@ async def _accepted(channel: Channel, batch: Sequence[Outgoing]) -> None:
 
 
 async def _bare_http(sent: Sequence[httpx.Request], count: int, concurrency: int, where: StandIns) -> float:
-    """Requests a second of an httpx client that sends what the adapter sent, again and again."""
-    limits, base = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency), sent[0].url
+    """Requests a second of as many httpx clients as the adapter has connections, which send what the adapter sent again and
+    again. One client with as many connections would be slower: it looks through all of them for every request."""
+    base = sent[0].url
     http2 = base.port == where.http2
-    async with httpx.AsyncClient(http1=not http2, http2=http2, limits=limits, trust_env=False, base_url=base) as client:
+    free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
+    async with contextlib.AsyncExitStack() as open_:
+        for _ in range(concurrency):
+            client = httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False, base_url=base)
+            free.put_nowait(await open_.enter_async_context(client))
 
         async def one(request: httpx.Request) -> None:
-            target = request.extensions["target"].decode()
-            (await client.request(request.method, target, content=request.content, headers=request.headers)).raise_for_status()
+            client, target = await free.get(), request.extensions["target"].decode()
+            try:
+                told = await client.request(request.method, target, content=request.content, headers=request.headers)
+                told.raise_for_status()
+            finally:
+                free.put_nowait(client)
 
-        await _rate([partial(one, request) for request in sent[:concurrency]], concurrency)  # opens the connections
+        await _rate([partial(one, sent[n % len(sent)]) for n in range(concurrency)], concurrency)  # opens the connections
         return await _rate([partial(one, sent[n % len(sent)]) for n in range(count)], concurrency)
 
 
@@ -204,7 +184,7 @@ def _taken(where: StandIns) -> int:
     return sum(counts.values()) + len(list(where.folder.iterdir()))
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stand_ins() -> Iterator[StandIns]:
     """A provider in a process of its own, and a folder."""
     with tempfile.TemporaryDirectory(prefix="sojourn-bench-") as folder:

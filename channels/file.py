@@ -82,6 +82,11 @@ def write_once(path: Path, body: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name, too, outlives a power cut
+        finally:
+            os.close(folder)
     finally:
         part.unlink(missing_ok=True)
 

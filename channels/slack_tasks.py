@@ -8,6 +8,7 @@ whose outcome is unknown counts as made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class SlackTasks(Receiver):
     async def send(self, message: Outgoing) -> Receipt:
         """One message with a button."""
         who, until = self.assignee(message), due(message)
-        member = who.isascii() and who.isalnum() and who[:1] in ("U", "W")
+        member = re.fullmatch(r"[UW][A-Z0-9]{4,31}", who) is not None
         told = body(message, "" if member else who)[:SECTION]
         head = f"{title(message, SUBJECT)}{f' (until {until:%Y-%m-%d})' if until else ''}"
         button = {"type": "button", "action_id": DONE, "value": message.key, "text": _plain("Done")}

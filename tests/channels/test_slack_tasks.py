@@ -90,6 +90,14 @@ class TestSlackTasks(ReceiverCases):
         assert len(second.json["blocks"][1]["text"]["text"]) <= 3_000
         assert receipt == Receipt(Result.ACCEPTED, provider_id=self.remote)
 
+    async def test_a_name_is_no_member(self) -> None:
+        """Nobody is told by a name that only begins as a member's id does: it stands in the text."""
+        async with self.stage("accepts") as stage:
+            await stage.channel.send(self.message(to="Ursula"))
+        (heard,) = self.heard(stage)
+        assert "For Ursula" in heard.json["blocks"][1]["text"]["text"]
+        assert "<@" not in heard.body.decode()
+
     async def test_closing(self) -> None:
         """The message loses its button."""
         told, (request,) = await self.closed(self.accepts(Request("", "", {}, b"")))
