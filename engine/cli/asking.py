@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli.located import locate
-from engine.cli.terminal import HERE, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
 
 if TYPE_CHECKING:
     from engine.insight.story import Why
@@ -34,7 +34,7 @@ def why(
     """Tell why a customer got a message, or didn't: every decision with every gate, in words, and which one change would have
     let it pass.
 
-    Also why somebody never entered a journey. Exit code 1 where nobody is known by that name.
+    Also why somebody never entered a journey. Exit code 1 where nobody is known by that name, or no journey.
     Example: [bold]sojourn why ada@example.com --journey welcome --at 2026-03-02T10:00[/]
     """
     from engine.cli.drawing import draw
@@ -44,6 +44,8 @@ def why(
         print_json(told.to_json())
     else:
         out.print(draw(told, short=short))
+    if any(a.reason == "no_journey" for a in told.absences):
+        raise typer.Exit(Code.NO)
 
 
 def _ask(project: Path, data: Path | None, customer: str, journey: str | None, at: str | None) -> Why:

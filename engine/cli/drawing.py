@@ -91,6 +91,8 @@ def _head(told: Why, zone: ZoneInfo) -> RenderableType:
     if names[1:]:
         title.append(f", also {', '.join(names[1:4])}{' …' if len(names) > 4 else ''}", "dim")
     whose = "the customer's zone" if told.own_zone else "the project's zone: the customer's is not known"
+    if told.unusable_zone is not None:
+        whose = f"the project's zone: the customer's timezone {told.unusable_zone[:60]!r} is none that IANA names"
     moment = f"this is how it stood on {when(told.at, zone)}" if told.past else f"now it is {when(told.at, zone)}"
     lines = [title, Text(f"Times are {told.zone} ({whose}); {moment}.", "dim")]
     if told.erased:

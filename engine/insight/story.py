@@ -188,9 +188,10 @@ class StageMove:
 @dataclass(frozen=True, slots=True)
 class Why:
     """Everything about one customer (or the part of one journey). `identifiers`: (kind, value) · `zone`: IANA, the customer's or
-    policy's; `own_zone`: whether it is the customer's · `at`: the moment that it tells of, logical time; `past`: whether that is
-    one that was asked for, and not the present. `erased`, `restricted`, `objected` and `merges` (oldest first) are the present's.
-    `segments`: only of the present. `stages`, the newest first."""
+    policy's; `own_zone`: whether it is the customer's; `unusable_zone`: what they have as theirs, where that names none · `at`:
+    the moment that it tells of, logical time; `past`: whether that is one that was asked for, and not the present. `erased`,
+    `restricted`, `objected` and `merges` (oldest first) are the present's. `segments`: only of the present. `stages`, the newest
+    first."""
 
     customer: int
     identifiers: tuple[tuple[str, str], ...]
@@ -207,6 +208,7 @@ class Why:
     segments: tuple[Membership, ...] = ()
     stages: tuple[StageMove, ...] = ()
     objected: bool = False
+    unusable_zone: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """For machines: the same fields, moments as ISO text."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -84,7 +85,7 @@ async def why(
         deployment: Deployment | None = await deployments.current(c)
     except NothingDeployed:
         deployment = None
-    zone, own = _zone(deployment, person.attributes)
+    zone, own, unusable = _zone(deployment, person.attributes)
     past = None if at is None else settle_moment(at, zone, await now(c))
     rows = await history.passages(c, customer, journey)
     plans = {r.plan: await deployments.plan(c, r.plan) for r in rows}
@@ -98,6 +99,7 @@ async def why(
         identifiers=tuple((k, v) for k, v in person.identifiers),
         zone=zone.key,
         own_zone=own,
+        unusable_zone=unusable,
         at=moment,
         erased=person.erased_at is not None,
         restricted=person.restricted,
@@ -121,15 +123,13 @@ async def why(
     )
 
 
-def _zone(deployment: Deployment | None, attributes: Mapping[str, Any]) -> tuple[ZoneInfo, bool]:
-    """The zone to tell times in, and whether it is the customer's own."""
+def _zone(deployment: Deployment | None, attributes: Mapping[str, Any]) -> tuple[ZoneInfo, bool, str | None]:
+    """The zone to tell times in, whether it is the customer's own, and what they have in its place that names none."""
     own = attributes.get("timezone")
     if isinstance(own, str) and own:
-        try:
-            return zone_named(own), True
-        except ValueError:
-            own = None
-    return zone_named(deployment.policy.timezone if deployment else "UTC"), False
+        with suppress(ValueError):
+            return zone_named(own), True, None
+    return zone_named(deployment.policy.timezone if deployment else "UTC"), False, str(own) if own else None
 
 
 async def _passages(

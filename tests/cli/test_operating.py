@@ -189,8 +189,11 @@ def test_a_number_that_no_enrollment_has_is_told_in_words(folder: Path, database
 
 
 async def test_why_knows_near_names(folder: Path, database_url: str, temporal_address: str, task_queue_prefix: str) -> None:
-    """A customer nobody knows: exit code 1 and the names that look like it."""
+    """A customer nobody knows, or a journey: exit code 1 and the names that look like it."""
     async with running(folder, database_url, temporal_address, task_queue_prefix) as engine:
         await engine.identify("ada.lovelace")
-    done = Commands(folder, database_url)("why", "ada.lovlace")
+    commands = Commands(folder, database_url)
+    done = commands("why", "ada.lovlace")
     assert (done.returncode, "similar: ada.lovelace" in done.stderr) == (1, True)
+    done = commands("why", "ada.lovelace", "--journey", "welcom")
+    assert (done.returncode, "No journey called welcom is deployed; did you mean" in done.stdout) == (1, True)

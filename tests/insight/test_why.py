@@ -157,6 +157,20 @@ async def test_again_rules_are_told_with_the_day_they_end(
         assert f"not before {free.day} {free:%B} {free.year}" in monthly.detail
 
 
+async def test_a_zone_that_is_none_is_named(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Who wonders why a message came at night sees that the customer's time zone is no zone."""
+    folder = write_project(tmp_path, JOURNEYS)
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as run:
+        ada = await run.identify("ada", timezone="Mars/Olympus")
+        told = await ask(run, ada)
+        assert (told.own_zone, told.unusable_zone) == (False, "Mars/Olympus")
+        assert "the customer's timezone 'Mars/Olympus' is none that IANA names" in " ".join(drawn(told, 200).split())
+        bob = await ask(run, await run.identify("bob"))
+        assert (bob.own_zone, bob.unusable_zone) == (False, None)
+
+
 async def test_customers_are_found_by_any_identifier(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
 ) -> None:

@@ -17,10 +17,10 @@ from engine.insight.lived import read_lives
 from engine.insight.retracing import Retraced, retrace
 from engine.store.database import transaction
 from tests import servers
+from tests.agreement.test_agreement import UNTIL, drawn
 from tests.asked import Place, asked_for, asked_in
 from tests.simulator.played import ADDRESSES
 from tests.simulator.strategies import Project
-from tests.simulator.test_agreement import UNTIL, drawn
 
 
 async def retraced(

@@ -96,9 +96,8 @@ async def both(project: Project, compiled: Compiled, environment: WorkflowEnviro
 
 
 def numbers() -> list[object]:
-    """One project for every run, ten (50 journeys) with `-m nightly -k fifty`, and a hundred (500) with all that is nightly."""
-    names = ["five", *(f"fifty-{n}" for n in range(1, 10)), *(f"more-{n}" for n in range(10, 100))]
-    return [pytest.param(n, id=name, marks=[pytest.mark.nightly] if n else []) for n, name in enumerate(names)]
+    """Ten projects (50 journeys) in every run, a hundred (500) in the nightly one."""
+    return [pytest.param(n, marks=[pytest.mark.nightly] if n >= 10 else []) for n in range(100)]
 
 
 @pytest.mark.parametrize("number", numbers())
@@ -106,7 +105,7 @@ async def test_both_do_the_same(number: int, tmp_path: Path, skipping: WorkflowE
     """Messages (by channel, template, words and reason), tasks and ends are the same, to two minutes."""
     wrong, messages = await both(*drawn(number, tmp_path), skipping, task_queue_prefix)
     assert [] == wrong
-    assert messages or number, "the one of every run says something"
+    assert messages, "a project in which nothing is said proves nothing"
 
 
 def test_a_difference_is_told() -> None:
