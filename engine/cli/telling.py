@@ -164,7 +164,7 @@ def _tell(call: _Call, kind: str, body: dict[str, Any], what: str, as_json: bool
         )
     told, unknown = None, ""
     if call.located:
-        told, unknown = _consequences(call.located, body["messageId"], body.get("event"))
+        told, unknown = _consequences(call.located, body)
     if as_json:
         looked = {**told.to_json(), "unknown": unknown} if told else {}
         print_json({"accepted": True, "messageId": body["messageId"], **looked})
@@ -199,13 +199,14 @@ def _error(answer: Any) -> tuple[str, str]:
         return str(answer.text[:200]) or "no reason given", ""
 
 
-def _consequences(located: Located, message_id: str, event: str | None) -> tuple[Told, str]:
-    """What it led to; and what to say of an `event` that nobody knows, "" for any other."""
+def _consequences(located: Located, body: dict[str, Any]) -> tuple[Told, str]:
+    """What a call led to; and what to say of an event that nobody knows, or of what it names, "" for any other."""
     from engine.insight.finding import unknown_event
     from engine.store.history import told
 
     async def look(c: Connection) -> tuple[Told, str]:
-        return await told(c, message_id), await unknown_event(c, event) if event else ""
+        event = body.get("event")
+        return await told(c, body["messageId"]), await unknown_event(c, event, body.get("properties")) if event else ""
 
     return located.in_transaction(look)
 
@@ -228,9 +229,9 @@ def _show(what: str, user: str, told: Told | None, unknown: str) -> None:
         out.print(f"  didn't enter {journey}: {detail}", markup=False, soft_wrap=True)
     for journey in told.broadcast:
         out.print(f"  sets off {journey} for those whom it concerns (`sojourn broadcasts`)", markup=False)
+    if unknown:
+        out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
     if told.entered or told.moved:
         out.print(f"  `sojourn why {user}` tells what becomes of it", style="dim", markup=False)
-    elif unknown:
-        out.print(f"  {unknown}", style="yellow", markup=False, soft_wrap=True)
-    elif not told.refused and not told.broadcast:
+    elif not unknown and not told.refused and not told.broadcast:
         out.print("  no journey was waiting for it", style="dim", markup=False)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from engine.authoring.model_tracking import BUILTIN
 from engine.delivery.addresses import ways_to_write
 from engine.delivery.deployments import Deployments
 from engine.delivery.naming import region_of
+from engine.delivery.statements import unknown_in
 from engine.settings import problems
 from engine.store import deployments as deployment_store
 from engine.store import history
@@ -70,10 +73,12 @@ def nearest(text: str, known: list[str]) -> list[str]:
     return [plain[k] for k in (*close, *holding)][:5]
 
 
-async def unknown_event(c: Connection, name: str) -> str:
-    """What to say of an event that neither the deployed tracking.yaml nor a journey knows, with the nearest that they do; "" for
-    one that is known."""
+async def unknown_event(c: Connection, name: str, properties: Mapping[str, Any] | None = None) -> str:
+    """What to say of an event that neither the deployed tracking.yaml nor a journey knows, with the nearest that they do, or of
+    a statement about a channel or a topic that there isn't; "" for all others."""
     deployments = Deployments()
+    if odd := unknown_in(await deployments.current(c), name, properties or {}):
+        return "; ".join(odd)
     built_in = {e.name for e in BUILTIN}
     known = {e.name for e in (await deployments.current(c)).tracking.events}
     known |= {n for plan in await deployments.plans_needed(c) for n in plan.events() if n not in built_in}

@@ -205,3 +205,17 @@ async def test_an_unknown_event_is_said_once_where_a_warning_is_wanted(
         told = [r.getMessage() for r in caplog.records if "tracking.yaml" in r.getMessage()]
         assert said == len(told)
         assert all("'website' sends 'signd_up'" in t and "'signed_up'" in t for t in told)
+
+
+async def test_a_statement_about_a_channel_that_there_is_not_is_said_once(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Kept, because policy may have it one day; whoever reads the log sees why it stops nothing. Other values aren't repeated."""
+    said = {"userId": "a", "event": "consent_changed"}
+    for channel in ("emial", "emial", "ada@example.com", "email", "*"):
+        body = {**said, "properties": {"channel": channel, "state": "withdrawn"}}
+        assert {"success": True} == (await api.http.post("/v1/track", json=body)).json()
+    told = [r.getMessage() for r in caplog.records if "'consent_changed'" in r.getMessage()]
+    assert [
+        "no channel is called 'emial'; did you mean 'email'?",
+        "it names a channel that there isn't; known here: email, sms",
+    ] == [t.partition("'consent_changed', ")[2] for t in told]
+    assert not any("ada@" in t for t in told)

@@ -204,12 +204,18 @@ async def test_an_event_is_known_by_tracking_by_whoever_is_inside_and_by_the_eng
         write_project(tmp_path, {"journeys/welcome.yaml": changed, "journeys/tracking.yaml": tracking})
         await engine.deploy()
 
-        async def asked(name: str) -> str:
+        async def asked(name: str, **properties: str) -> str:
             async with transaction(engine.worker.core.database) as c:
-                return await unknown_event(c, name)
+                return await unknown_event(c, name, properties)
 
         assert ["", "", ""] == [await asked(name) for name in ("approved", "confirmed", "message_opened")]
         assert "no journey and no tracking.yaml knows conformed; did you mean 'confirmed'?" == await asked("conformed")
+        assert "" == await asked("consent_changed", channel="email", topic="news")
+        misspelled = await asked("consent_changed", channel="emial", topic="tires of Ada")
+        assert (
+            "no channel is called 'emial'; did you mean 'email'?; it names a topic that there isn't; known here: news, offers"
+            == misspelled
+        )
         await engine.query("update enrollments set status = 'ended' returning id")
         await engine.query("update cohorts set open = false returning id")
         assert "no journey and no tracking.yaml knows confirmed; known here: " in await asked("confirmed")

@@ -2,7 +2,8 @@
 
 What the two can't agree on to the second is kept apart: the real engine hands a message over a second after it is due, so nothing
 here comes within a minute of anything else that decides about it. Events of a customer have minutes of their own (2, 7, 12 …
-behind the hour), spans are whole hours, clock times are whole or half hours, and the windows of rolling caps are odd.
+behind the hour), spans are whole hours, clock times are whole or half hours, and the windows of rolling caps and of segments
+and the longest times of holds are odd.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ TRACKING = {
     "attributes": dict.fromkeys(("first_name", "email", "phone", "timezone", "country", "note"), "string"),
     "computed": {
         "spent": {"sum": "event.total", "of": "ordered"},
-        "lately": {"count": "ordered", "within": "3d"},
+        "lately": {"count": "ordered", "within": "4327m"},
     },
 }
 SEGMENTS = {
     "segments": {
         "buyers": {"did": "ordered"},
-        "lapsed": {"all": [{"did": "ordered"}, {"did_not": "ordered", "within": "59h"}]},
+        "lapsed": {"all": [{"did": "ordered"}, {"did_not": "ordered", "within": "3547m"}]},
         "big": {"if": "customer.spent >= 100"},
     },
     "stages": [{"stage": "loyal", "did": "ordered", "at_least": 2}, {"stage": "new", "did": "signed_up"}, {"stage": "lead"}],
@@ -101,10 +102,10 @@ def policies(draw: st.DrawFn, names: Sequence[str]) -> Json:
         {"name": "weekly", "tiers": ["promotional"], "limit": 2, "per": "week"},
     ]
     holds = [
-        {"name": "recovery", "while_in": names[0], "pause": ["promotional"], "at_most": "43h"},
+        {"name": "recovery", "while_in": names[0], "pause": ["promotional"], "at_most": "2589m"},
         {
             "name": "complaint", "from": "complaint_filed", "until": "complaint_resolved", "key": "ticket_id",
-            "pause": most, "at_most": "67h",
+            "pause": most, "at_most": "4029m",
         },
     ]  # fmt: skip
     quiet = [
@@ -176,7 +177,14 @@ class _Steps:
         self.draw, self.name, self.others, self.number = draw, name, others, 0
 
     def block(self, depth: int, least: int = 0) -> list[Json]:
-        return [self.step(depth) for _ in range(self.draw(st.integers(least, 3)))] or [self._send()]
+        steps = [step for _ in range(self.draw(st.integers(least, 3))) for step in self.some(depth)]
+        return steps or [self._send()]
+
+    def some(self, depth: int) -> list[Json]:
+        """A step; around one that starts another journey, waits: what the other does first, and whom it displaces, would else be
+        a race with what this one does at that moment."""
+        made = self.step(depth)
+        return [{"wait": "61m"}, made, {"wait": self.draw(SPANS)}] if "start" in made else [made]
 
     def step(self, depth: int) -> Json:
         simple = ["send", "send", "send", "wait", "wait", "set", "task", "emit", "until"]
