@@ -112,7 +112,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     hushed = {code for name, codes in _FOLLOWS.items() if _broken(shared[name]) for code in codes}
     if any(d.root is None for d in documents):
         hushed.add("SJ206")  # a journey whose file isn't YAML has a name that nobody knows
-    found = in_order(p for p in [*problems, *(p for d in documents for p in d.problems)] if p.code not in hushed)
+    found = in_order(_causes(p for p in [*problems, *(p for d in documents for p in d.problems)] if p.code not in hushed))
     if errors(found):
         raise AuthoringError(found)
     plans = {name: p.plan for name, p in placed.items()}
@@ -125,6 +125,13 @@ _FOLLOWS = {
     "policy": {"SJ203", "SJ204", "SJ207", "SJ417", "SJ418"},
 }
 """What is reported everywhere when one of the shared files can't be read: its own problems are the cause, and told alone."""
+
+
+def _causes(found: Iterable[Problem]) -> list[Problem]:
+    """Without what a template seems to lack because its head or its body can't be read."""
+    problems = list(found)
+    unread = {p.file for p in problems if p.code.startswith("SJ10") or p.code == "SJ120"}
+    return [p for p in problems if p.code not in ("SJ240", "SJ241", "SJ242") or p.file not in unread]
 
 
 def _broken(document: Document | None) -> bool:

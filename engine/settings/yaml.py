@@ -207,6 +207,10 @@ def _advice(what: str, text: str) -> str:
     """What usually led to libyaml's words."""
     if "mapping values are not allowed" in what:
         return "a value that holds ': ' must stand in quotes; else look at the indentation, and for a colon missing above"
+    value = text.partition(":")[2].strip()
+    for outer, inner in (("'", '"'), ('"', "'")):
+        if value.startswith(outer) and value.count(outer) > 2:
+            return f"there is {outer} amid what {outer} encloses: write {inner} there"
     if "{{" in text:
         return 'a value that begins with {{ must stand in quotes: "{{ … }}"'
     if "cannot start any token" in what and "\t" in text:

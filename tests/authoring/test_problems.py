@@ -302,3 +302,26 @@ def test_a_project_without_journeys_says_so(tmp_path: Path) -> None:
     """No folder, no guess."""
     with pytest.raises(AuthoringError, match="SJ109"):
         load_project(tmp_path, CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("letter", "code", "hint"),
+    [
+        (
+            '---\nsubject: "Hi, {{ x | default("you") }}"\n---\nHello\n',
+            "SJ101",
+            'there is " amid what " encloses: write \' there',
+        ),
+        ("---\nsubject: Hello\n---\n{% if customer.email %}Hello\n", "SJ120", ""),
+    ],
+)
+def test_what_a_template_seems_to_lack_for_another_mistake_is_not_told(
+    write: Callable[..., Path], letter: str, code: str, hint: str
+) -> None:
+    """Nothing is said of a subject, a link or an address that nobody can find for a mistake that is told."""
+    journey = HEAD + "- {send: email, id: s, template: odd, topic: news}"
+    with pytest.raises(AuthoringError) as raised:
+        load_project(write({"journeys/j.yaml": journey, "templates/email/odd.txt": letter}), CHANNELS)
+    [problem] = raised.value.problems
+    assert (code, "templates/email/odd.txt") == (problem.code, problem.file)
+    assert hint in problem.hint
