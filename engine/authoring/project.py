@@ -24,6 +24,7 @@ from engine.authoring.model_segments import Segments
 from engine.authoring.model_tracking import Tracking
 from engine.authoring.page_templates import check_pages
 from engine.authoring.passages import Placed
+from engine.authoring.salvage import tell_names
 from engine.authoring.shape_journey import Journey
 from engine.authoring.spots import Spot
 from engine.authoring.templates import Template, load_templates
@@ -88,7 +89,8 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
         )
     documents: list[Document] = []
     shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}
-    written = _journeys(journeys_folder, folder, documents)
+    refused: list[Document] = []
+    written = _journeys(journeys_folder, folder, documents, refused)
     templates, problems = load_templates(folder / "templates")
     problems += check_pages(templates)
     names = set(written) | set(_named(documents))
@@ -105,6 +107,8 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     for name, (journey, document) in written.items():
         placed[name], said = compile_journey(journey, document, world)
         notes += said
+    for document in refused:
+        tell_names(document, world)
     if shared["policy"] and not errors(shared["policy"].problems):
         sound = {name: p for name, p in placed.items() if not errors(written[name][1].problems)}
         report_conflicts(sound, policy, Spot(shared["policy"]))
@@ -148,13 +152,18 @@ def _read(inside: Path, name: str, folder: Path, documents: list[Document]) -> D
     return document
 
 
-def _journeys(inside: Path, folder: Path, documents: list[Document]) -> dict[str, tuple[Journey, Document]]:
+def _journeys(
+    inside: Path, folder: Path, documents: list[Document], refused: list[Document]
+) -> dict[str, tuple[Journey, Document]]:
+    """Journeys by name; `refused` gets the documents of those whose form is wrong."""
     found: dict[str, tuple[Journey, Document]] = {}
     for path in sorted([*inside.glob("*.yaml"), *inside.glob("*.yml")]):
         if path.stem in SHARED:
             continue
         document = _read(inside, path.name, folder, documents)
         journey = validate(document, Journey) if document else None
+        if document and not journey:
+            refused.append(document)
         if not document or not journey:
             continue
         if journey.journey in found:

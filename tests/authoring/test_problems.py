@@ -6,9 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from engine.authoring.model_segments import Segments
+from engine.authoring.model_tracking import Tracking
 from engine.authoring.project import AuthoringError, load_project
+from engine.authoring.salvage import NAMES, tell_names
+from engine.authoring.shape_journey import Journey
+from engine.authoring.world import World
+from engine.core.policy import Policy, Tier
 from engine.settings.problems import Problem
+from engine.settings.shape import validate
+from engine.settings.yaml import read
 from tests.authoring.conftest import CHANNELS, HEAD
 
 Finding = Callable[..., list[Problem]]
@@ -218,7 +228,7 @@ def test_suggestions_name_the_nearest(problems: Finding) -> None:
         "- {send: email, template: hello, topc: news}\n- {wiat: 3d}\n- {wait_for: order_refundd, timeout: 1d, id: w}"
     )
     hints = [p.hint for p in found if p.code != "SJ417"]
-    assert ["did you mean 'topic'?", "did you mean 'wait'?"] == hints
+    assert ["did you mean 'topic'?", "did you mean 'wait'?", "did you mean 'order_refunded'?"] == hints
     assert ["did you mean 'order_refunded'?"] == [p.hint for p in problems("- {wait_for: order_refundd, timeout: 1d, id: w}")]
 
 
@@ -325,3 +335,48 @@ def test_what_a_template_seems_to_lack_for_another_mistake_is_not_told(
     [problem] = raised.value.problems
     assert (code, "templates/email/odd.txt") == (problem.code, problem.file)
     assert hint in problem.hint
+
+
+def test_a_journey_of_a_wrong_form_is_told_its_unknown_names_too(write: Callable[..., Path]) -> None:
+    """Beside what keeps it from being read: one run tells all that can be told."""
+    journey = """
+journey: j
+tier: lifecycel
+owner: [a]
+enter: {event: signd_up, agian: never}
+steps:
+  - {send: emial, id: a, template: hello, topic: newz}
+  - {wait: 1q, id: w}
+  - wait_for: orderd
+    id: q
+    timeout: 1d
+    thn: []
+    then: [{send: email, template: nope, topic: news, id: s}, {wiat: 1d}]
+"""
+    with pytest.raises(AuthoringError) as raised:
+        load_project(write({"journeys/j.yaml": journey.lstrip()}), CHANNELS)
+    found = [(p.line, p.code) for p in raised.value.problems]
+    names = [(2, "SJ204"), (4, "SJ201"), (6, "SJ205"), (6, "SJ203"), (8, "SJ201"), (12, "SJ202")]
+    forms = [(3, "SJ112"), (4, "SJ110"), (7, "SJ112"), (11, "SJ110"), (12, "SJ113")]
+    assert sorted([*names, *forms]) == sorted(found)
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "journeys").glob("*.yaml"))
+BROKEN = st.sampled_from(["", "kee: 1", "- 1", "- {wiat: 1d}", "[]", "if: 1 +", "id: [1]", "steps: []", "enter: {}", "then: 1"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(SHIPPED), st.lists(st.tuples(st.integers(0, 80), st.integers(0, 12), BROKEN), min_size=1, max_size=4))
+def test_whatever_is_wrong_with_a_journey_is_told(path: Path, breaks: list[tuple[int, int, str]]) -> None:
+    """At a place of the file, by no exception."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line, indent, text in breaks:
+        lines[line % len(lines)] = " " * indent + text
+    document = read("\n".join(lines), path.name)
+    world = World(Tracking(), Segments(), Policy((Tier("lifecycle"),)), {}, frozenset({"email"}), {}, set())
+    if validate(document, Journey) is None:
+        told = len(document.problems)
+        tell_names(document, world)
+        assert document.problems
+        assert {p.code for p in document.problems[told:]} <= NAMES
+    assert all(0 <= p.line <= len(lines) + 1 for p in document.problems)
