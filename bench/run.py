@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from engine.app.processes import ServerError
 LATEST = ROOT / "bench" / "latest.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+_ROW = re.compile(r"^\| `([\w.]+)` \|(.+) \|$", re.MULTILINE)
 
 TARGETS = {
     "cohort.messages_per_s": "1500 or more",
@@ -71,18 +73,21 @@ def measure(bench: Bench, only: list[str], console: Console) -> Figures:
 
 
 def write_docs(latest: Path = LATEST, page: Path = PAGE) -> None:
-    """Put the figures of a full run into the page's table. ValueError where there is no full run to take them from."""
+    """Put the figures of a run into the page's table, each with its day; those of subjects that this run left out stay.
+    ValueError where there is no run at full size to take them from."""
     if not latest.exists():
         raise ValueError("there is no bench/latest.json: run `make bench` first")
     found = json.loads(latest.read_text())
-    if not found.get("complete"):
-        raise ValueError("bench/latest.json is of a partial or quick run: run `make bench` first")
-    rows = ["| figure | value | aim |", "| --- | ---: | --- |"]
-    rows += [f"| `{k}` | {shown(v)} | {TARGETS.get(k, '')} |" for k, v in found.items() if isinstance(v, float)]
-    told = f"{found['at'][:10]}, {found['cpus']} processors, {found['workers']} workers, Python {found['python']}"
+    if found["quick"]:
+        raise ValueError("bench/latest.json is of a quick run: run `make bench` first")
     before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text("\n".join([before + BEGIN, f"Measured on {told}.", "", *rows, END]) + after)
+    old, _, after = rest.partition(END)
+    rows = {key: f"| `{key}` |{row} |" for key, row in _ROW.findall(old)}
+    values = {k: v for k, v in found.items() if isinstance(v, float)}
+    rows |= {k: f"| `{k}` | {shown(v)} | {TARGETS.get(k, '')} | {found['at'][:10]} |" for k, v in values.items()}
+    told = f"{found['cpus']} processors, {found['workers']} workers for the bulk lane, Python {found['python']}."
+    head = ["| figure | value | aim | measured |", "| --- | ---: | --- | --- |"]
+    page.write_text("\n".join([before + BEGIN, told, "", *head, *rows.values(), END]) + after)
 
 
 def main() -> int:
@@ -109,7 +114,7 @@ def main() -> int:
         return 1
     told = {
         **{name: float(value) for name, value in figures.items()},
-        "complete": not (given.quick or given.only),
+        "quick": given.quick,
         "workers": given.workers,
         "cpus": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),

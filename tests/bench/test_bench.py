@@ -213,28 +213,30 @@ def test_the_page_explains_every_figure() -> None:
     assert [] == [key for key in sorted(KEYS) if f"`{key}`" not in page]
 
 
-def test_the_page_takes_the_figures_of_a_whole_run_only(tmp_path: Path) -> None:
-    """`--write-docs` replaces the table between its marks, again and again, and refuses a quick run."""
+def test_the_page_takes_the_figures_of_full_sizes_only(tmp_path: Path) -> None:
+    """`--write-docs` puts a run's figures into the table between its marks, again and again, keeps those of other subjects with
+    their days, and refuses a quick run."""
     page, latest = tmp_path / "page.md", tmp_path / "latest.json"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    old = "| `cohort.messages_per_s` | 7 | 1500 or more | 2025-12-31 |\n| `gates.bare_per_s` | 9 |  | 2025-12-31 |\n"
+    page.write_text(f"before\n{BEGIN}\nold words\n\n| figure | value | aim | measured |\n{old}{END}\nafter\n")
     told = {
         "cohort.messages_per_s": 1234.5,
-        "complete": True,
+        "latency.p50_ms": 9.25,
+        "quick": False,
         "workers": 2,
         "cpus": 2,
         "python": "3.11.7",
         "at": "2026-01-02T03:04",
     }
-    latest.write_text(json.dumps({**told, "complete": False}))
-    with pytest.raises(ValueError, match="partial or quick"):
+    latest.write_text(json.dumps({**told, "quick": True}))
+    with pytest.raises(ValueError, match="quick run"):
         write_docs(latest, page)
     for _ in range(2):
         latest.write_text(json.dumps(told))
         write_docs(latest, page)
-    expected = (
-        "Measured on 2026-01-02, 2 processors, 2 workers, Python 3.11.7.\n\n| figure | value | aim |\n| --- | ---: | --- |\n"
-    )
-    expected += "| `cohort.messages_per_s` | 1,234 | 1500 or more |\n"
+    expected = "2 processors, 2 workers for the bulk lane, Python 3.11.7.\n\n| figure | value | aim | measured |\n"
+    expected += "| --- | ---: | --- | --- |\n| `cohort.messages_per_s` | 1,234 | 1500 or more | 2026-01-02 |\n"
+    expected += "| `gates.bare_per_s` | 9 |  | 2025-12-31 |\n| `latency.p50_ms` | 9.2 | under 250 | 2026-01-02 |\n"
     assert f"before\n{BEGIN}\n{expected}{END}\nafter\n" == page.read_text()
 
 
