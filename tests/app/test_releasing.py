@@ -42,6 +42,7 @@ steps:
     id: month
 """
 OTHER = STAY.replace("30d", "20d").replace("month", "weeks")
+TWO = STAY.replace("once", "two")
 
 
 class Desk:
@@ -156,6 +157,29 @@ async def test_what_can_not_be_is_refused_and_changes_nothing(tmp_path: Path, da
         assert [] == await people.query("select 1 from inputs where kind = 'move'")
 
 
+async def test_a_canary_and_a_strategy_that_leave_nothing_to_each_other_are_refused(tmp_path: Path, database_url: str) -> None:
+    """Rather than one of them winning; of different journeys both hold."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY, "journeys/two.yaml": TWO}) as people:
+        desk = Desk(tmp_path, people)
+        same = desk.compiled()
+        with pytest.raises(Refused, match="no journey has changed"):
+            await desk.see(same, Wishes(canary=0.5))
+        one = desk.compiled(once=STAY.replace("30d", "20d"))
+        for wishes, said in (
+            (Wishes("migrate", canary=0.5), "--strategy migrate contradict"),
+            (Wishes("drain", canary=0.5), "--strategy drain contradict"),
+            (Wishes("migrate", canary=0.5, canaries=("once",)), "--strategy migrate contradict"),
+            (Wishes(canary=0.5, journeys={"once": "migrate"}), "try nothing: once changed, with a --strategy of its own"),
+        ):
+            with pytest.raises(Refused, match=said) as refused:
+                await desk.see(one, wishes)
+            assert "leave one of them out" in refused.value.hint
+        both = desk.compiled(two=TWO.replace("30d", "20d"))
+        for wishes in (Wishes(canary=0.5, journeys={"two": "migrate"}), Wishes("migrate", canary=0.5, canaries=("once",))):
+            seen = (await desk.see(both, wishes)).journeys
+            assert [("once", 0.5, "pin"), ("two", None, "migrate")] == [(c.journey, c.canary, c.strategy) for c in seen]
+
+
 async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mover that dies between two batches, or within one, leaves the rest to the next one; who has ended isn't asked; a deploy
     of something else lets the rest go on, one of another plan of the journey ends it."""
@@ -176,7 +200,7 @@ async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_u
         async with people.core.database.connect() as c:
             assert 3 == await ask_next(c, known), "its process dies before the commit"
         assert 3 == await asked()
-        await desk.put(desk.compiled(two=STAY.replace("once", "two")))
+        await desk.put(desk.compiled(two=TWO))
         for _ in range(9):
             async with transaction(people.core.database) as c:
                 if await ask_next(c, known) is None:
