@@ -100,6 +100,11 @@ class Change:
         """How many go on with the new plan."""
         return sum(f.count for f in self.fates if f.becomes == "moves")
 
+    def nothing(self) -> bool:
+        """Whether all goes on as before, for those inside too."""
+        as_before = self.kind == "same" and self.was_canary is None and self.was_drained == (self.strategy == "drain")
+        return as_before and all(f.becomes == "stays" for f in self.fates)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -182,6 +187,9 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
             )
         )
     shared = await _shared(c, row, release) if row is not None else ()
+    if row is not None and release.act.startswith("rollback") and not shared and all(one.nothing() for one in changes):
+        told = f"deployment {release.act.split()[-1]} is as the one in force (number {row.id}): going back to it changes nothing"
+        raise Refused(told, "--strategy JOURNEY=migrate brings those back who are inside on another plan")
     return Changes(tuple(changes), shared, row.id if row is not None else None, named)
 
 

@@ -209,7 +209,9 @@ def plain(changes: Changes) -> dict[str, Any]:
 def rollback(
     to: Annotated[
         str | None,
-        typer.Argument(metavar="[NUMBER|HASH]", help="A deployment, as `deployments` lists them.", show_default="the one before"),
+        typer.Argument(
+            metavar="[NUMBER|HASH]", help="A deployment, as `deployments` lists them.", show_default="the newest that was other"
+        ),
     ] = None,
     project: ProjectOption = HERE,
     strategy: StrategyOption = None,
@@ -222,7 +224,8 @@ def rollback(
     """Put in force what was in force before: journeys, policy, segments, types and templates of an earlier deployment.
 
     Shows what that changes and asks, as `deploy` does. Those who have entered since finish on their plan, unless
-    `--strategy migrate` brings them back too. Example: [bold]sojourn rollback 12[/]
+    `--strategy migrate` brings them back too. Exit code 1 where that changes nothing, or there is no
+    such deployment. Example: [bold]sojourn rollback 12[/]
     """
     from engine.app.deploying import earlier
 

@@ -180,6 +180,43 @@ async def test_a_canary_and_a_strategy_that_leave_nothing_to_each_other_are_refu
             assert [("once", 0.5, "pin"), ("two", None, "migrate")] == [(c.journey, c.canary, c.strategy) for c in seen]
 
 
+async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path, database_url: str) -> None:
+    """A deploy of the same files, and a trial of which nothing would be left; by its number or hash such a one is refused,
+    unless somebody inside comes back with it. Who was drained comes in again."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        stay = desk.compiled()
+        with pytest.raises(Refused, match=r"no earlier deployment"):
+            await desk.earlier(None)
+        await desk.put(stay)
+        with pytest.raises(Refused, match=r"every earlier deployment is as the one in force \(number 2\)"):
+            await desk.earlier(None)
+        other = desk.compiled(once=OTHER)
+        await desk.put(other)
+        await desk.put(other)
+        await desk.enter("ada")
+        back = await desk.earlier(None)
+        assert "rollback to 2" == back.act
+        await desk.put(back)
+        await desk.put(other, Wishes(canary=0.5))
+        back = await desk.earlier(None)
+        assert "rollback to 5" == back.act
+        await desk.put(back)
+        assert "rollback to 4" == (await desk.earlier(None)).act, "of 6 nothing is left without its trial"
+        for same in ("1", "6"):
+            with pytest.raises(Refused, match=rf"deployment {same} is as the one in force \(number 7\): .* changes nothing"):
+                await desk.put(await desk.earlier(same))
+        async with transaction(people.core.database) as c:
+            listed = await history(c, 10)
+        assert 7 == len(listed)
+        with pytest.raises(Refused, match=r"deployment 7 is the one in force: .* changes nothing"):
+            await desk.earlier(listed[-1].hash)
+        brought = await desk.put(await desk.earlier("1"), Wishes(journeys={"once": "migrate"}))
+        assert 1 == brought.journeys[0].moves()
+        await desk.put(stay, Wishes(journeys={"once": "drain"}))
+        assert "rollback to 8" == (await desk.earlier(None)).act
+
+
 async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mover that dies between two batches, or within one, leaves the rest to the next one; who has ended isn't asked; a deploy
     of something else lets the rest go on, one of another plan of the journey ends it."""
