@@ -163,6 +163,9 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
     shares = {journey: _share(wishes, journey, kind) for journey, kind in kinds.items()}
     _check_canary(wishes, kinds, shares)
     strategies = {journey: wishes.of(journey, kinds[journey]) if shares[journey] is None else "pin" for journey in journeys}
+    if wishes.strategy == "drain" and "drain" not in strategies.values() and "gone" not in kinds.values():
+        hint = "a journey that hasn't changed is drained by its name: --strategy JOURNEY=drain"
+        raise Refused("nothing was deployed: --strategy drain is for journeys that have changed, and would drain none", hint)
     strategies |= dict.fromkeys(release.rollout, "drain")
     older = {j: [plans[h] for h in sorted({r.plan for r in inside[j]} | ({old[j]} if j in old else set()))] for j in journeys}
     going = {j: release.plans[j] for j in journeys if strategies[j] == "migrate" and j in release.plans}

@@ -180,6 +180,21 @@ async def test_a_canary_and_a_strategy_that_leave_nothing_to_each_other_are_refu
             assert [("once", 0.5, "pin"), ("two", None, "migrate")] == [(c.journey, c.canary, c.strategy) for c in seen]
 
 
+async def test_to_drain_what_has_not_changed_names_it(tmp_path: Path, database_url: str) -> None:
+    """For all it means those that change: where it would drain nobody, nothing is deployed."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        for files in (desk.compiled(), desk.compiled(two=TWO)):
+            with pytest.raises(Refused, match="would drain none") as refused:
+                await desk.put(files, Wishes("drain"))
+            assert "--strategy JOURNEY=drain" in refused.value.hint
+        assert [1] == [r.n for r in await people.query("select count(*) as n from deployments")]
+        changed = desk.compiled(once=OTHER)
+        assert {"once": {"drained": True}} == (await desk.put(changed, Wishes("drain"))).rollout()
+        assert {"two": {"drained": True}} == (await desk.put(changed, Wishes("drain", {"two": "drain"}))).rollout()
+        await desk.put(replace(release_of(changed), plans={}), Wishes("drain"))
+
+
 async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path, database_url: str) -> None:
     """A deploy of the same files, and a trial of which nothing would be left; by its number or hash such a one is refused,
     unless somebody inside comes back with it. Who was drained comes in again."""
