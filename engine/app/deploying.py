@@ -163,7 +163,9 @@ def _named(rows: Sequence[Any], which: str) -> Any:
         if len({hash_of(r) for r in found}) > 1:
             raise Refused(f"several deployments have a hash that begins with {which!r}", "write more of it")
     if not found:
-        raise Refused(f"there is no deployment {which!r}", "`sojourn deployments` lists their numbers and hashes")
+        short = len(which) < SHORTEST_HASH and any(hash_of(r).startswith(which.lower()) for r in rows)
+        hint = f"write at least {SHORTEST_HASH} characters of a hash; " if short else ""
+        raise Refused(f"there is no deployment {which!r}", f"{hint}`sojourn deployments` lists numbers and hashes")
     return found[0]
 
 

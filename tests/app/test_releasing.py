@@ -114,9 +114,16 @@ async def test_releases_one_after_the_other(tmp_path: Path, database_url: str) -
         assert listed[0].hash == listed[-1].hash
         assert "rollback to 3" == (await desk.earlier(listed[2].hash[:9])).act
         assert "rollback to 4" == (await desk.earlier(None)).act
-        for wrong in ("99", "5", "abcdef123", "abc"):
-            with pytest.raises(Refused):
+        for wrong, short in (
+            ("990099", False),
+            ("5", False),
+            ("abcdef123", False),
+            ("xyz", False),
+            (listed[2].hash[:5].upper(), True),
+        ):
+            with pytest.raises(Refused) as refused:
                 await desk.earlier(wrong)
+            assert short == ("write at least 6 characters of a hash" in refused.value.hint)
         audited = await people.query("select act, detail from audit where subject like 'deployment/%' order by id")
         assert [("promote", {}), ("deploy", {"strategy": {"once": "drain"}}), ("rollback", {"to": 1})] == [
             (r.act, r.detail) for r in audited[2:]
