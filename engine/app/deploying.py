@@ -4,14 +4,14 @@ happens, because `release.looked_at` says both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from engine.app.release import KINDS, Change, Changes, Fate, Refused, Release, Wishes, looked_at, release_of
 from engine.authoring.project import Compiled
-from engine.core.wire import digest
+from engine.core.wire import Json, digest
 from engine.delivery.deployments import Deployments
 from engine.intake.interpreting import meanings
 from engine.intake.planning import refuse_past
@@ -137,23 +137,36 @@ async def promotion(c: Connection) -> Release:
 
 
 async def earlier(c: Connection, which: str | None) -> Release:
-    """What was in force with the deployment `which` (its number, or how its hash begins; None: the one before), without what was
-    on trial then. Raises Refused."""
+    """What was in force with the deployment `which` (its number, or how its hash begins; None: the newest that was other than
+    the one in force), without what was on trial then. Raises Refused."""
     rows = await store.listing(c, None)
     if len(rows) < 2:
         raise Refused("there is no earlier deployment to go back to", "`sojourn deployments` lists them")
-    found = [rows[1]] if which is None else [r for r in rows if which == str(r.id)]
-    if not found and which is not None and len(which) >= SHORTEST_HASH:
+    others = [r for r in rows[1:] if _content(r, _drained(r)) != hash_of(rows[0])]
+    if which is None and not others:
+        raise Refused(
+            f"every earlier deployment is as the one in force (number {rows[0].id})", "`sojourn deployments` lists them"
+        )
+    row = others[0] if which is None else _named(rows, which)
+    if row.id == rows[0].id:
+        raise Refused(
+            f"deployment {row.id} is the one in force: going back to it changes nothing", "`sojourn deployments` lists others"
+        )
+    return replace(await _again(c, row, row.plans), act=f"rollback to {row.id}", rollout=_drained(row))
+
+
+def _named(rows: Sequence[Any], which: str) -> Any:
+    """The deployment whose number is `which`, or whose hash begins so. Raises Refused."""
+    found = [r for r in rows if which == str(r.id)]
+    if not found and len(which) >= SHORTEST_HASH:
         found = [r for r in rows if hash_of(r).startswith(which.lower())]
         if len({hash_of(r) for r in found}) > 1:
             raise Refused(f"several deployments have a hash that begins with {which!r}", "write more of it")
     if not found:
-        raise Refused(f"there is no deployment {which!r}", "`sojourn deployments` lists their numbers and hashes")
-    row = found[0]
-    if row.id == rows[0].id:
-        raise Refused(f"deployment {row.id} is the one in force")
-    drained = {journey: of for journey, of in row.rollout.items() if "drained" in of}
-    return replace(await _again(c, row, row.plans), act=f"rollback to {row.id}", rollout=drained)
+        short = len(which) < SHORTEST_HASH and any(hash_of(r).startswith(which.lower()) for r in rows)
+        hint = f"write at least {SHORTEST_HASH} characters of a hash; " if short else ""
+        raise Refused(f"there is no deployment {which!r}", f"{hint}`sojourn deployments` lists numbers and hashes")
+    return found[0]
 
 
 async def _again(c: Connection, row: Any, plans: Mapping[str, str]) -> Release:
@@ -170,7 +183,16 @@ async def history(c: Connection, limit: int) -> list[Deployed]:
 
 def hash_of(row: Any) -> str:
     """Of a deployment: the same whenever the same is in force."""
-    return digest([{kind: getattr(row, kind) for kind in KINDS}, row.plans, row.rollout])
+    return _content(row, row.rollout)
+
+
+def _content(row: Any, rollout: Mapping[str, Json]) -> str:
+    return digest([{kind: getattr(row, kind) for kind in KINDS}, row.plans, rollout])
+
+
+def _drained(row: Any) -> dict[str, Json]:
+    """Of a deployment's rollout: what outlasts it."""
+    return {journey: of for journey, of in row.rollout.items() if "drained" in of}
 
 
 def _changed(row: Any, older: Any) -> tuple[tuple[str, str], ...]:

@@ -100,6 +100,11 @@ class Change:
         """How many go on with the new plan."""
         return sum(f.count for f in self.fates if f.becomes == "moves")
 
+    def nothing(self) -> bool:
+        """Whether all goes on as before, for those inside too."""
+        as_before = self.kind == "same" and self.was_canary is None and self.was_drained == (self.strategy == "drain")
+        return as_before and all(f.becomes == "stays" for f in self.fates)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -156,7 +161,11 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
     plans |= {p.hash: p for p in release.plans.values()}
     kinds = {journey: _kind(old.get(journey), release.plans.get(journey)) for journey in journeys}
     shares = {journey: _share(wishes, journey, kind) for journey, kind in kinds.items()}
+    _check_canary(wishes, kinds, shares)
     strategies = {journey: wishes.of(journey, kinds[journey]) if shares[journey] is None else "pin" for journey in journeys}
+    if wishes.strategy == "drain" and "drain" not in strategies.values() and "gone" not in kinds.values():
+        hint = "a journey that hasn't changed is drained by its name: --strategy JOURNEY=drain"
+        raise Refused("nothing was deployed: --strategy drain is for journeys that have changed, and would drain none", hint)
     strategies |= dict.fromkeys(release.rollout, "drain")
     older = {j: [plans[h] for h in sorted({r.plan for r in inside[j]} | ({old[j]} if j in old else set()))] for j in journeys}
     going = {j: release.plans[j] for j in journeys if strategies[j] == "migrate" and j in release.plans}
@@ -181,6 +190,9 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
             )
         )
     shared = await _shared(c, row, release) if row is not None else ()
+    if row is not None and release.act.startswith("rollback") and not shared and all(one.nothing() for one in changes):
+        told = f"deployment {release.act.split()[-1]} is as the one in force (number {row.id}): going back to it changes nothing"
+        raise Refused(told, "--strategy JOURNEY=migrate brings those back who are inside on another plan")
     return Changes(tuple(changes), shared, row.id if row is not None else None, named)
 
 
@@ -201,6 +213,26 @@ def _share(wishes: Wishes, journey: str, kind: str) -> float | None:
     if kind != "changed":
         raise Refused(f"{journey!r} is {kind}: there is no other plan for the rest of those who enter", "leave --canary out")
     return wishes.canary
+
+
+def _check_canary(wishes: Wishes, kinds: Mapping[str, str], shares: Mapping[str, float | None]) -> None:
+    """Raises Refused where a canary was asked for and nothing would be tried, or a strategy beside it would act on no journey."""
+    if wishes.canary is None:
+        return
+    changed = [journey for journey, kind in kinds.items() if kind == "changed"]
+    own = [journey for journey in changed if journey in wishes.journeys]
+    how = wishes.strategy
+    if all(share is None for share in shares.values()):
+        why = f"{', '.join(own)} changed, with a --strategy of {'its' if len(own) == 1 else 'their'} own" if own else ""
+        raise Refused(
+            f"--canary would try nothing: {why or 'no journey has changed'}",
+            "leave one of them out" if own else "leave --canary out",
+        )
+    if how != "pin" and all(shares[journey] is not None or journey in own for journey in changed):
+        hint = f"leave one of them out; `sojourn deploy --promote --strategy {how}` is for the end of the trial"
+        raise Refused(
+            f"--canary and --strategy {how} contradict each other: those inside stay on their plan while one is tried", hint
+        )
 
 
 def _kind(was: str | None, will: Plan | None) -> str:

@@ -159,8 +159,9 @@ def _summary(changes: Changes) -> str:
 def show_changes(changes: Changes) -> None:
     """A table: each journey, what happens to it, and to whom that is inside; what is other in the steps; what journeys share."""
     table = listing("journey", "change", "inside now", folds=("inside now",))
+    trial = any(change.canary is not None for change in changes.journeys)
     for change in changes.journeys:
-        table.add_row(change.journey, f"[{KINDS[change.kind]}]{change.kind}[/]", Text(_inside(change)))
+        table.add_row(change.journey, f"[{KINDS[change.kind]}]{change.kind}[/]", Text(_inside(change, trial)))
     show_table(table)
     for change in changes.journeys:
         told = [f"{SIGNS[s.kind]} {s.step}" + (f" ({', '.join(s.fields)})" if s.fields else "") for s in change.steps]
@@ -171,8 +172,8 @@ def show_changes(changes: Changes) -> None:
         out.print(Text.assemble(f"{name} ", (kind, KINDS[kind]), ", for those inside too"), soft_wrap=True)
 
 
-def _inside(change: Change) -> str:
-    """Who is inside a journey, what becomes of them, and who enters from now on."""
+def _inside(change: Change, trial: bool) -> str:
+    """Who is inside a journey, what becomes of them, and who enters from now on. `trial`: some journey has a canary."""
     told: dict[str, int] = {}
     for fate in change.fates:
         step = fate.step or "at its beginning"
@@ -187,7 +188,7 @@ def _inside(change: Change) -> str:
     said = []
     if change.canary is not None:
         said.append(f"{100 * change.canary:g}% of new entries get the new plan")
-    elif change.was_canary is not None:
+    elif change.was_canary is not None or (trial and change.kind == "changed" and change.strategy != "drain"):
         said.append("all new entries get this plan again" if change.kind == "same" else "all new entries get the new plan")
     if change.strategy == "drain":
         said.append("takes nobody in")
@@ -208,7 +209,9 @@ def plain(changes: Changes) -> dict[str, Any]:
 def rollback(
     to: Annotated[
         str | None,
-        typer.Argument(metavar="[NUMBER|HASH]", help="A deployment, as `deployments` lists them.", show_default="the one before"),
+        typer.Argument(
+            metavar="[NUMBER|HASH]", help="A deployment, as `deployments` lists them.", show_default="the newest that was other"
+        ),
     ] = None,
     project: ProjectOption = HERE,
     strategy: StrategyOption = None,
@@ -221,7 +224,8 @@ def rollback(
     """Put in force what was in force before: journeys, policy, segments, types and templates of an earlier deployment.
 
     Shows what that changes and asks, as `deploy` does. Those who have entered since finish on their plan, unless
-    `--strategy migrate` brings them back too. Example: [bold]sojourn rollback 12[/]
+    `--strategy migrate` brings them back too. Exit code 1 where that changes nothing, or there is no
+    such deployment. Example: [bold]sojourn rollback 12[/]
     """
     from engine.app.deploying import earlier
 

@@ -42,6 +42,7 @@ steps:
     id: month
 """
 OTHER = STAY.replace("30d", "20d").replace("month", "weeks")
+TWO = STAY.replace("once", "two")
 
 
 class Desk:
@@ -113,9 +114,16 @@ async def test_releases_one_after_the_other(tmp_path: Path, database_url: str) -
         assert listed[0].hash == listed[-1].hash
         assert "rollback to 3" == (await desk.earlier(listed[2].hash[:9])).act
         assert "rollback to 4" == (await desk.earlier(None)).act
-        for wrong in ("99", "5", "abcdef123", "abc"):
-            with pytest.raises(Refused):
+        for wrong, short in (
+            ("990099", False),
+            ("5", False),
+            ("abcdef123", False),
+            ("xyz", False),
+            (listed[2].hash[:5].upper(), True),
+        ):
+            with pytest.raises(Refused) as refused:
                 await desk.earlier(wrong)
+            assert short == ("write at least 6 characters of a hash" in refused.value.hint)
         audited = await people.query("select act, detail from audit where subject like 'deployment/%' order by id")
         assert [("promote", {}), ("deploy", {"strategy": {"once": "drain"}}), ("rollback", {"to": 1})] == [
             (r.act, r.detail) for r in audited[2:]
@@ -156,6 +164,81 @@ async def test_what_can_not_be_is_refused_and_changes_nothing(tmp_path: Path, da
         assert [] == await people.query("select 1 from inputs where kind = 'move'")
 
 
+async def test_a_canary_and_a_strategy_that_leave_nothing_to_each_other_are_refused(tmp_path: Path, database_url: str) -> None:
+    """Rather than one of them winning; of different journeys both hold."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY, "journeys/two.yaml": TWO}) as people:
+        desk = Desk(tmp_path, people)
+        same = desk.compiled()
+        with pytest.raises(Refused, match="no journey has changed"):
+            await desk.see(same, Wishes(canary=0.5))
+        one = desk.compiled(once=STAY.replace("30d", "20d"))
+        for wishes, said in (
+            (Wishes("migrate", canary=0.5), "--strategy migrate contradict"),
+            (Wishes("drain", canary=0.5), "--strategy drain contradict"),
+            (Wishes("migrate", canary=0.5, canaries=("once",)), "--strategy migrate contradict"),
+            (Wishes(canary=0.5, journeys={"once": "migrate"}), "try nothing: once changed, with a --strategy of its own"),
+        ):
+            with pytest.raises(Refused, match=said) as refused:
+                await desk.see(one, wishes)
+            assert "leave one of them out" in refused.value.hint
+        both = desk.compiled(two=TWO.replace("30d", "20d"))
+        for wishes in (Wishes(canary=0.5, journeys={"two": "migrate"}), Wishes("migrate", canary=0.5, canaries=("once",))):
+            seen = (await desk.see(both, wishes)).journeys
+            assert [("once", 0.5, "pin"), ("two", None, "migrate")] == [(c.journey, c.canary, c.strategy) for c in seen]
+
+
+async def test_to_drain_what_has_not_changed_names_it(tmp_path: Path, database_url: str) -> None:
+    """For all it means those that change: where it would drain nobody, nothing is deployed."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        for files in (desk.compiled(), desk.compiled(two=TWO)):
+            with pytest.raises(Refused, match="would drain none") as refused:
+                await desk.put(files, Wishes("drain"))
+            assert "--strategy JOURNEY=drain" in refused.value.hint
+        assert [1] == [r.n for r in await people.query("select count(*) as n from deployments")]
+        changed = desk.compiled(once=OTHER)
+        assert {"once": {"drained": True}} == (await desk.put(changed, Wishes("drain"))).rollout()
+        assert {"two": {"drained": True}} == (await desk.put(changed, Wishes("drain", {"two": "drain"}))).rollout()
+        await desk.put(replace(release_of(changed), plans={}), Wishes("drain"))
+
+
+async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path, database_url: str) -> None:
+    """A deploy of the same files, and a trial of which nothing would be left; by its number or hash such a one is refused,
+    unless somebody inside comes back with it. Who was drained comes in again."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        stay = desk.compiled()
+        with pytest.raises(Refused, match=r"no earlier deployment"):
+            await desk.earlier(None)
+        await desk.put(stay)
+        with pytest.raises(Refused, match=r"every earlier deployment is as the one in force \(number 2\)"):
+            await desk.earlier(None)
+        other = desk.compiled(once=OTHER)
+        await desk.put(other)
+        await desk.put(other)
+        await desk.enter("ada")
+        back = await desk.earlier(None)
+        assert "rollback to 2" == back.act
+        await desk.put(back)
+        await desk.put(other, Wishes(canary=0.5))
+        back = await desk.earlier(None)
+        assert "rollback to 5" == back.act
+        await desk.put(back)
+        assert "rollback to 4" == (await desk.earlier(None)).act, "of 6 nothing is left without its trial"
+        for same in ("1", "6"):
+            with pytest.raises(Refused, match=rf"deployment {same} is as the one in force \(number 7\): .* changes nothing"):
+                await desk.put(await desk.earlier(same))
+        async with transaction(people.core.database) as c:
+            listed = await history(c, 10)
+        assert 7 == len(listed)
+        with pytest.raises(Refused, match=r"deployment 7 is the one in force: .* changes nothing"):
+            await desk.earlier(listed[-1].hash)
+        brought = await desk.put(await desk.earlier("1"), Wishes(journeys={"once": "migrate"}))
+        assert 1 == brought.journeys[0].moves()
+        await desk.put(stay, Wishes(journeys={"once": "drain"}))
+        assert "rollback to 8" == (await desk.earlier(None)).act
+
+
 async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mover that dies between two batches, or within one, leaves the rest to the next one; who has ended isn't asked; a deploy
     of something else lets the rest go on, one of another plan of the journey ends it."""
@@ -176,7 +259,7 @@ async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_u
         async with people.core.database.connect() as c:
             assert 3 == await ask_next(c, known), "its process dies before the commit"
         assert 3 == await asked()
-        await desk.put(desk.compiled(two=STAY.replace("once", "two")))
+        await desk.put(desk.compiled(two=TWO))
         for _ in range(9):
             async with transaction(people.core.database) as c:
                 if await ask_next(c, known) is None:

@@ -66,6 +66,21 @@ async def test_a_release_from_the_preview_to_the_way_back(
         assert (1, True) == (wrong.returncode, "did you mean 'hello'?" in wrong.stderr)
 
 
+def test_the_preview_says_who_is_tried_and_who_is_not(tmp_path: Path, database_url: str) -> None:
+    """Beside a canary, a journey with a strategy of its own gives its new plan to all; for one alone both at once are refused."""
+    other = JOURNEY.replace("welcome", "other")
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/welcome.yaml": JOURNEY, "journeys/other.yaml": other})
+    run = Commands(folder, database_url)
+    assert 0 == run("deploy", "--yes").returncode
+    (folder / "journeys/welcome.yaml").write_text(LATER)
+    refused = run("deploy", "--canary", "10%", "--strategy", "welcome=migrate", "--yes")
+    assert (1, True) == (refused.returncode, "--canary would try nothing: welcome changed" in refused.stderr)
+    (folder / "journeys/other.yaml").write_text(other.replace("30d", "60d"))
+    shown = run("deploy", "--canary", "10%", "--strategy", "other=migrate", "--dry-run").stdout
+    told = {line.split()[0]: line.split("changed", 1)[1].strip() for line in shown.splitlines() if " changed " in line}
+    assert {"other": "all new entries get the new plan", "welcome": "10% of new entries get the new plan"} == told
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
