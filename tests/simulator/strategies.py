@@ -2,8 +2,8 @@
 
 What the two can't agree on to the second is kept apart: the real engine hands a message over a second after it is due, so nothing
 here comes within a minute of anything else that decides about it. Events of a customer have minutes of their own (2, 7, 12 …
-behind the hour), spans are whole hours, clock times are whole or half hours, and the windows of rolling caps and of segments
-and the longest times of holds are odd.
+behind the hour), and each journey is some minutes later than the one before it; spans are whole hours, and the windows of rolling
+caps and of segments and the longest times of holds are odd.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEYS = ("A", "B")
 ZONES = ("Europe/Rome", "America/New_York", "Asia/Kolkata", "Pacific/Auckland")
 TIERS = ("service", "lifecycle", "promotional")
 SPANS = st.sampled_from(["1h", "5h", "9h", "1d", "26h", "2d"])
-TIMES = st.sampled_from(["08:30", "12:00", "22:00"])
+TIMES = st.sampled_from([(8, 30), (12, 0), (22, 0)])
 
 TRACKING = {
     "events": {
@@ -141,7 +141,7 @@ def journeys_called(draw: st.DrawFn, name: str, others: Sequence[str]) -> Json:
         "journey": name,
         "tier": draw(st.sampled_from(TIERS)),
         "enter": [entry, {"api": True, **({"key": "n"} if keyed else {"again": "always"})}],
-        "steps": [{"set": {"vars.mark": "begun"}, "id": "begin"}, *steps.block(2, least=2)],
+        "steps": [{"set": {"vars.mark": "begun"}, "id": "begin"}, {"wait": f"{steps.late}m"}, *steps.block(2, least=2)],
     }
     if draw(st.booleans()):
         journey["exit"] = [{"event": "cancelled"}]
@@ -171,10 +171,12 @@ def _entries(draw: st.DrawFn) -> tuple[Json, bool]:
 
 
 class _Steps:
-    """The steps of one journey, each with an id of its own."""
+    """The steps of one journey, each with an id of its own, `late` minutes behind those of the first one: of two who come to a
+    send at one moment, one of them behind a branch, chance says on the real engine which one asks first."""
 
     def __init__(self, draw: st.DrawFn, name: str, others: Sequence[str]) -> None:
         self.draw, self.name, self.others, self.number = draw, name, others, 0
+        self.late = int(name[1:])
 
     def block(self, depth: int, least: int = 0) -> list[Json]:
         steps = [step for _ in range(self.draw(st.integers(least, 3))) for step in self.some(depth)]
@@ -216,7 +218,8 @@ class _Steps:
         return {"wait": self.draw(SPANS)}
 
     def _until(self) -> Json:
-        return {"wait": {"until": self.draw(TIMES)}}
+        hour, minute = self.draw(TIMES)
+        return {"wait": {"until": f"{hour:02}:{minute + self.late:02}"}}
 
     def _set(self) -> Json:
         return {
