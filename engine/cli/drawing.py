@@ -16,8 +16,8 @@ from rich.text import Text
 
 from engine.core.clock import local
 from engine.core.clock import zone as zone_named
+from engine.insight.inputs import INNER
 from engine.insight.story import Absence, Decision, Gate, Merge, Message, Moment, Passage, StageMove, Why
-from engine.insight.why import INNER
 
 GATES = {
     "live": "enrollment",
@@ -174,7 +174,7 @@ def _moment(moment: Moment, zone: ZoneInfo, short: bool) -> RenderableType:
     clock = Text(when(moment.at, zone, day=False), "dim")
     if moment.message is None:
         return _row(clock, Text(_plain(moment.text, zone), "dim" if moment.kind in ("again", "replan") else ""))
-    return _row(clock, Group(*_message(moment.message, zone, short)))
+    return _row(clock, Group(*_message(moment, moment.message, zone, short)))
 
 
 def _row(left: Text, right: RenderableType, width: int = 8) -> Table:
@@ -185,13 +185,11 @@ def _row(left: Text, right: RenderableType, width: int = 8) -> Table:
     return grid
 
 
-def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
+def _message(moment: Moment, m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
     """The message and what became of it, then the decisions."""
     word, style = STATUSES[m.status]
     line = Text.assemble(f"{m.channel} ", (m.template, "bold"), "  ", (word, style))
-    if m.status == "sent" and m.sent_at is not None and m.sent_at not in [d.at for d in m.decisions]:
-        line.append(f" {when(m.sent_at, zone)}", style)
-    elif m.until is not None and m.status in ("deferred", "reserved"):
+    if m.until is not None and m.status in ("deferred", "reserved"):
         line.append(f" until {when(m.until, zone)}" if m.status == "deferred" else f" {when(m.until, zone)}", style)
     elif m.reason:
         line.append(f": {GATES.get(m.reason, m.reason)}", style)
@@ -200,7 +198,7 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
     about += f", tagged {', '.join(m.tags)}" if m.tags else ""
     yield Text(about, "dim")
     for before, decision in zip((None, *m.decisions), m.decisions, strict=False):
-        yield from _decision(decision, before, zone, short)
+        yield from _decision(decision, before, moment.at, zone, short)
     last = m.decisions[-1].detail if m.decisions else ""
     if m.detail and m.detail != last:
         yield Text(_sentence(_plain(m.detail, zone)))
@@ -215,10 +213,13 @@ def _message(m: Message, zone: ZoneInfo, short: bool) -> Iterator[RenderableType
         yield line.append(f" {b.url}" if b.url else "").append(f": {b.words}" if b.words else "")
 
 
-def _decision(decision: Decision, before: Decision | None, zone: ZoneInfo, short: bool) -> Iterator[RenderableType]:
-    """The verdict, then what each gate said; gates that say what they said the time before are told once."""
+def _decision(
+    decision: Decision, before: Decision | None, beside: datetime, zone: ZoneInfo, short: bool
+) -> Iterator[RenderableType]:
+    """The verdict, then what each gate said; gates that say what they said the time before are told once. `beside`: the moment
+    that stands in the margin."""
     line = Text()
-    if before is not None:
+    if before is not None or when(decision.at, zone) != when(beside, zone):
         line.append(f"{when(decision.at, zone)}  ", "cyan")
     line.append(_sentence(_plain(decision.detail, zone)), VERDICTS[decision.decision])
     if decision.decision == "drop" and decision.earliest is not None:
@@ -272,5 +273,6 @@ def _plain(text: str, zone: ZoneInfo) -> str:
 
 
 def _sentence(text: str) -> str:
-    """`text` as a sentence."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """`text` as a sentence. A path or another name that it begins with stays as it is written."""
+    name = set(text.partition(" ")[0].rstrip(".,:;!?")) & set("/.:_@")
+    return (text if name else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")

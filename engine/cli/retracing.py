@@ -167,7 +167,8 @@ def _verdict(told: Retraced) -> Sequence[Text]:
     if told.exact:
         return [Text("  as recorded: each step rests on the record, or follows from the plan", "green")]
     unsure = sum(t.basis in ("recomputed", "assumed") for t in told.transitions)
-    return [Text(f"  as recorded; {unsure} of {len(told.transitions)} steps rest on today's data or on nothing", "yellow")]
+    verdict = "not compared with the end, because it was moved" if told.life.moved else "as recorded"
+    return [Text(f"  {verdict}; {unsure} of {len(told.transitions)} steps rest on today's data or on nothing", "yellow")]
 
 
 def _state(t: Transition, rest: str) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.core.telling import tell_moment
-from engine.insight.story import Decision, Message, Moment, Passage
+from engine.insight.story import Message, Moment, Passage, in_order
 
 UNDER_WAY = ("deferred", "reserved", "handed_over")
 """Statuses of messages that are neither through nor given up."""
@@ -20,9 +20,9 @@ UNDER_WAY = ("deferred", "reserved", "handed_over")
 def passage_at(passage: Passage, at: datetime, zone: ZoneInfo) -> Passage:
     """`passage`, which had begun by `at`, as it stood then. Its step and its next waking are not known."""
     over = passage.ended_at is not None and passage.ended_at <= at
-    moments = tuple(m for whole in passage.moments if (m := _moment_at(whole, passage.ended_at, at)) is not None)
-    later = sorted((m for m in passage.moments if m.at > at), key=lambda m: m.at)
-    now_still = over or (passage.status != "ended" and not later)
+    moments = in_order((m for whole in passage.moments if (m := _moment_at(whole, at)) is not None), passage.entered_at)
+    later = sorted((m for m in passage.moments if _began(m) > at), key=_began)
+    now_still = over or (passage.status != "ended" and all(m.at <= at for m in passage.moments))
     stood = replace(
         passage,
         status=passage.status if now_still else "live",
@@ -50,26 +50,30 @@ def _stood(stood: Passage, later: list[Moment], zone: ZoneInfo) -> str:
         return "No message of it stood before the gates, and nothing has come since."
     then = later[0]
     what = then.text if then.message is None else f"{then.text} stood before the gates, at {then.message.step}."
-    return f"No message of it stood before the gates. What came next, on {tell_moment(then.at, zone)}: {what}"
+    return f"No message of it stood before the gates. What came next, on {tell_moment(_began(then), zone)}: {what}"
 
 
-def _moment_at(moment: Moment, ended_at: datetime | None, at: datetime) -> Moment | None:
-    if moment.at > at:
+def _began(moment: Moment) -> datetime:
+    """When it happened; of a message, when it was decided first."""
+    return moment.message.decisions[0].at if moment.message is not None and moment.message.decisions else moment.at
+
+
+def _moment_at(moment: Moment, at: datetime) -> Moment | None:
+    if _began(moment) > at:
         return None
     if moment.message is None:
         return moment
     known = replace(moment.message, became=tuple(b for b in moment.message.became if b.at <= at))
-    return replace(moment, message=_message_at(known, ended_at, at))
+    return replace(moment, message=known) if moment.at <= at else _message_at(moment, known, at)
 
 
-def _message_at(message: Message, ended_at: datetime | None, at: datetime) -> Message:
+def _message_at(moment: Moment, message: Message, at: datetime) -> Moment:
+    """A message of which what stands now came later: with another decision, with what its provider said, or given up."""
     decided = tuple(d for d in message.decisions if d.at <= at)
-    if not decided or (len(decided) == len(message.decisions) and not _waited(message, decided[-1], ended_at, at)):
-        return message
     last = decided[-1]
     then = message.decisions[len(decided)].at if len(decided) < len(message.decisions) else None
     status, until = {"defer": ("deferred", last.until), "drop": ("dropped", None), "allow": ("reserved", then)}[last.decision]
-    return replace(
+    stood = replace(
         message,
         status=status,
         reason=last.reason,
@@ -81,12 +85,4 @@ def _message_at(message: Message, ended_at: datetime | None, at: datetime) -> Me
         words="",
         decisions=decided,
     )
-
-
-def _waited(message: Message, last: Decision, ended_at: datetime | None, at: datetime) -> bool:
-    """Whether it still waited at `at`, and was given up later without another decision: with its enrollment's end, or because its
-    step's condition no longer held when its time came."""
-    if last.decision != "defer" or message.status == "deferred" or message.until is not None:
-        return False
-    given_up = last.until if message.reason == "condition" else ended_at
-    return given_up is not None and at < given_up
+    return replace(moment, at=last.at, message=stood)

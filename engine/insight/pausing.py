@@ -10,14 +10,15 @@ from engine.core.telling import tell_moment
 from engine.insight.story import Moment
 
 
-def pauses_of(r: Any) -> list[Moment]:
-    """When it was paused and resumed while somebody was inside."""
+def pauses_of(r: Any, last_reason: str = "") -> list[Moment]:
+    """When it was paused and resumed while somebody was inside. `last_reason`: why its journey was in the pause that is over."""
+    before = f": {last_reason}" if last_reason else ""
     because = f": {r.paused_reason}" if r.paused_reason else ""
     found = [
         (r.last_paused_at, "paused", "Paused by an operator."),
         (r.resumed_at, "resumed", "Resumed by an operator."),
         (r.paused_at, "paused", "Paused by an operator."),
-        (r.journey_last_paused_at, "paused", f"An operator paused {r.journey}."),
+        (r.journey_last_paused_at, "paused", f"An operator paused {r.journey}{before}."),
         (r.journey_resumed_at, "resumed", f"An operator resumed {r.journey}."),
         (r.journey_paused_at, "paused", f"An operator paused {r.journey}{because}."),
     ]

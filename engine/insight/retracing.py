@@ -19,6 +19,7 @@ from engine.core.interpreter import advance, key, park
 from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.insight.answering import Answer, Answers, Basis
+from engine.insight.inputs import begun
 from engine.insight.lived import Life
 from engine.store.relay import UNDONE
 
@@ -76,6 +77,7 @@ class Retraced:
                 for t in self.transitions
             ],
             "exact": self.exact,
+            "compared": not self.life.moved,
             "differs": list(self.differs),
             "missing": list(self.missing),
         }
@@ -107,9 +109,11 @@ class _Run:
     now: datetime = EPOCH
     coming: list[tuple[datetime, int, int, Any]] = field(default_factory=list)
     order: Iterator[int] = field(default_factory=count)
+    begun: Set[int] = frozenset()
 
     def steps(self) -> Iterator[Transition]:
         life, answers = self.life, Answers(self.life)
+        self.begun = begun([recorded.row for recorded in life.inputs]).keys()
         for recorded in life.inputs:
             if recorded.row.note != UNDONE:
                 self._push(recorded.came, 0, recorded)
@@ -148,7 +152,9 @@ class _Run:
         if isinstance(what, Wake):
             return Transition(at, "the time came", given, before, self.state, commands, "follows", wrong)
         words = what.row.note or wrong
-        if what.row.kind == "retry" and before.status != "parked":
+        if what.given.seq in self.begun:
+            words = "nobody's act: it went on as the move before asked"
+        elif what.row.kind == "retry" and before.status != "parked":
             words = "a person retried it here; where it was parked isn't kept"
         return Transition(at, _input(what), given, before, self.state, commands, "recorded", words)
 

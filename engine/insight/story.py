@@ -5,6 +5,7 @@ Sentences hold times in the customer's zone; the datetimes beside them are aware
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -98,13 +99,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. kind: entered, message, task, goal, paused, resumed, parked, ended, or that of an input
-    (`core.enrollment`)."""
+    """One thing that happened. kind: entered, message, task, goal, paused, resumed, moved, ended, or that of an input
+    (`core.enrollment`). A message stands at the moment at which what stands of it came: when it left, say."""
 
     at: datetime
     kind: str
     text: str
     message: Message | None = None
+
+
+def in_order(moments: Iterable[Moment], entered_at: datetime) -> tuple[Moment, ...]:
+    """Moments of one enrollment: it begins with its entry and ends with its end, whatever shares their microsecond. Only a pause
+    of its journey may have come before."""
+
+    def place(m: Moment) -> int:
+        if m.kind in ("paused", "resumed") and m.at < entered_at:
+            return 0
+        return {"entered": 1, "ended": 3}.get(m.kind, 2)
+
+    return tuple(sorted(moments, key=lambda m: (place(m), m.at)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,21 +92,20 @@ def _step(key: str) -> str:
 
 
 def _of_moment(m: Moment) -> Iterable[Line]:
-    return [Line(m.at, m.kind, "", m.text)] if m.message is None else _of_message(m.message)
+    return [Line(m.at, m.kind, "", m.text)] if m.message is None else _of_message(m.message, m.at)
 
 
-def _of_message(m: Message) -> Iterator[Line]:
-    """Every verdict, the handover, and what was told of it afterwards."""
+def _of_message(m: Message, came: datetime) -> Iterator[Line]:
+    """Every verdict, the handover or what became of it instead (when that `came`), and what was told of it afterwards."""
     about = f"{m.channel} {m.template}"
     for d in m.decisions:
         yield Line(d.at, d.decision, m.step, f"{about}: {d.detail}")
-    last = m.decisions[-1].at if m.decisions else m.planned_at
     if m.sent_at is not None:
         often = f", after {m.tries} tries" if m.tries > 1 else ""
         yield Line(m.sent_at, m.status, m.step, f"{about} ({m.key}) was handed over{often}.")
     elif m.status not in ("deferred", "dropped") or not m.decisions or m.detail != m.decisions[-1].detail:
         why_so = (m.detail or m.words or m.reason).rstrip(".")
-        yield Line(last, m.status, m.step, f"{about} ({m.key}){f': {why_so}' if why_so else ''}.")
+        yield Line(came, m.status, m.step, f"{about} ({m.key}){f': {why_so}' if why_so else ''}.")
     for b in m.became:
         machine = " by a machine" if b.machine else ""
         yield Line(b.at, b.event.removeprefix("message_"), m.step, f"{about}{machine}{f': {b.words}' if b.words else ''}.")

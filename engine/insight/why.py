@@ -15,7 +15,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.core.clock import zone as zone_named
-from engine.core.limits import DISPLACED
 from engine.core.obstacles import Obstacle, in_the_way
 from engine.core.plan import Plan
 from engine.core.policy import Policy
@@ -24,10 +23,13 @@ from engine.core.telling import tell_moment
 from engine.delivery.deployment import Deployment, NothingDeployed
 from engine.delivery.deployments import Deployments
 from engine.delivery.facts import CROWD
+from engine.delivery.moving import MOVED
+from engine.delivery.rulings import SKIPPED
 from engine.insight.absence import absences
 from engine.insight.as_of import UNDER_WAY, passage_at, stands_at
 from engine.insight.asked import settle_moment
 from engine.insight.finding import UnknownCustomer
+from engine.insight.inputs import begun, inputs_told
 from engine.insight.pausing import paused, pauses_of
 from engine.insight.story import (
     Became,
@@ -43,25 +45,10 @@ from engine.insight.story import (
     Rule,
     StageMove,
     Why,
+    in_order,
 )
 from engine.store import history, identities, memberships, merges
 from engine.store.database import Connection, now
-
-FIRST = ("entered",)
-LAST = ("parked", "ended")
-INNER = {
-    "$enroll": "the API",
-    "$identify": "a new attribute",
-    "$set": "a changed attribute",
-    "$schedule": "a schedule",
-    "$date": "a date",
-    "$segment": "being in a segment at the deploy",
-    "$time": "the passing of time",
-    "$alias": "another name",
-    "$merged": "a merge",
-    "$unmerged": "the end of a merge",
-}
-"""What events are called that have no name of their own."""
 
 
 async def why(
@@ -143,10 +130,14 @@ async def _passages(
 ) -> tuple[Passage, ...]:
     ids = [r.id for r in rows]
     moments: dict[int, list[Moment]] = defaultdict(list)
-    plan_of = {r.id: plans[r.plan] for r in rows}
+    inputs: dict[int, list[Any]] = defaultdict(list)
     for i in await history.inputs(c, ids):
-        if i.kind != "replan" or i.matched:  # one of nothing only brought it to another cohort
-            moments[i.enrollment_id].append(_input(i, plan_of[i.enrollment_id]))
+        inputs[i.enrollment_id].append(i)
+    led = {i.reason for own in inputs.values() for i in own if i.kind == "move"}
+    reached = {h: await deployments.plan(c, h) for h in sorted(led)}
+    deployed = await history.plans_deployed(c, sorted(led)) if led else {}
+    for r in rows:
+        moments[r.id] += inputs_told(inputs[r.id], plans[r.plan], reached, deployed, zone)
     messages = await history.messages(c, ids)
     decided: dict[str, list[Decision]] = defaultdict(list)
     decisions = await history.decisions(c, [m.key for m in messages])
@@ -158,20 +149,20 @@ async def _passages(
     became: dict[str, list[Became]] = defaultdict(list)
     for b in await history.became(c, customer, [m.key for m in messages]) if messages else ():
         became[b.key].append(Became(b.at, b.event, b.words, b.url, b.machine))
+    ended = {r.id: r.ended_at for r in rows}
     for m in messages:
         told = _message(m, tuple(decided[m.key]), tuple(became[m.key]))
-        first = told.decisions[0].at if told.decisions else m.decided_at
-        moments[m.enrollment_id].append(Moment(first, "message", f"{m.channel} {m.template}", told))
+        came = _came(m, told, inputs[m.enrollment_id], ended[m.enrollment_id])
+        moments[m.enrollment_id].append(Moment(came, "message", f"{m.channel} {m.template}", told))
     for t in await history.tasks(c, ids):
         moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone, past)))
+    reasons = await history.pause_reasons(c, sorted({r.journey for r in rows if r.journey_last_paused_at is not None}))
     for r in rows:
-        moments[r.id] += [*_own_moments(r), *pauses_of(r)]
+        moments[r.id] += [*_own_moments(r), *pauses_of(r, reasons.get(r.journey, ""))]
     return tuple(_passage(r, moments[r.id], zone) for r in rows)
 
 
 def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
-    # An enrollment begins with its entry and ends with its end, whatever moments say that share a microsecond.
-    moments.sort(key=lambda m: (m.kind not in FIRST, m.kind in LAST, m.at))
     return Passage(
         enrollment=r.id,
         journey=r.journey,
@@ -184,9 +175,29 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         ended_at=r.ended_at,
         step=r.step,
         wake_at=r.wake_at,
-        now=_stands(r, [m.message for m in moments if m.message is not None], zone) + paused(r, zone),
-        moments=tuple(moments),
+        now=_stands(r, [m.message for m in in_order(moments, r.entered_at) if m.message is not None], zone) + paused(r, zone),
+        moments=in_order(moments, r.entered_at),
     )
+
+
+def _came(m: Any, told: Message, inputs: Sequence[Any], ended_at: datetime | None) -> datetime:
+    """When what stands of a message came: when it left, was decided last, or was given up without another decision."""
+    if m.sent_at is not None:
+        left: datetime = m.sent_at
+        return left
+    last: datetime = told.decisions[-1].at if told.decisions else m.decided_at or m.planned_at
+    if m.status != "dropped" or m.until is not None or not told.decisions or told.decisions[-1].decision == "drop":
+        return last
+    if m.reason == SKIPPED:
+        causes = [i.at for i in inputs if i.kind == "skip" and i.reason == m.step]
+    elif m.reason == MOVED:
+        moved = begun(inputs)
+        causes = [i.at for i in inputs if i.seq in moved]
+    elif m.reason == "condition":
+        causes = [told.decisions[-1].until]
+    else:
+        causes = [ended_at]
+    return min((at for at in causes if at is not None and at >= last), default=last)
 
 
 def _stands(r: Any, messages: Sequence[Message], zone: ZoneInfo) -> str:
@@ -218,46 +229,6 @@ def _own_moments(r: Any) -> list[Moment]:
         text = "Ended after its last step." if r.reason == "completed" else f"Ended: {r.reason}."
         found.append(Moment(r.ended_at, "ended", text))
     return found
-
-
-def _input(i: Any, plan: Plan) -> Moment:
-    """One input, in words."""
-    steps = " and ".join(dict.fromkeys(_step(plan, op) for op, _ in i.matched))
-    what = i.name or "an event"
-    if i.kind == "begin":
-        text, kind = f"Entered by {_event(i)}.", "entered"
-    elif i.kind == "exit":
-        by = {"goal": f"Left: {what} reached the goal.", "restarted": f"Left: {what} began it anew."}
-        by["erased"] = "Left: the customer was erased."
-        by["merged"] = "Left: two customers became one, who was in this journey earlier already."
-        if i.reason.startswith(DISPLACED):
-            by[i.reason] = f"Left: {i.reason.removeprefix(DISPLACED)} began, which stands above it in a limit."
-        text, kind = by.get(i.reason, f"Left: {_event(i)} came."), "exit"
-    else:
-        kind = i.kind
-        text = {
-            "event": f"{_event(i)} came, for which {steps or 'a step'} waits.",
-            "stop": "Stopped by an operator.",
-            "again": "Something that stood in the way is gone: what waits is decided again.",
-            "replan": f"An attribute changed: {steps or 'a wait'} is worked out again.",
-            "retry": "Retried by an operator.",
-            "move": "Asked to go on with another plan, or at another step.",
-            "skip": f"An operator skipped {i.reason}.",
-        }.get(i.kind, i.kind)
-    if i.note and i.kind != "move":
-        text += f" ({i.note})"
-    return Moment(i.at, kind, text)
-
-
-def _event(i: Any) -> str:
-    """The event's name with a few of its plain properties, as a reminder which one it was."""
-    name = INNER.get(i.name or "", i.name) or "an event"
-    plain = [f"{k} {v}" for k, v in (i.properties or {}).items() if isinstance(v, (str, int, float)) and len(str(v)) <= 24]
-    return f"{name} ({', '.join(plain[:3])})" if plain and not (i.name or "").startswith("$") else name
-
-
-def _step(plan: Plan, op: int) -> str:
-    return str(getattr(plan.ops[op], "step", f"#{op}")) if op < len(plan.ops) else f"#{op}"
 
 
 def _task(t: Any, zone: ZoneInfo, past: datetime | None) -> str:

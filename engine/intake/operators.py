@@ -95,12 +95,12 @@ async def resume(c: Connection, enrollments: Sequence[int], actor: str) -> list[
 
 
 async def pause_journey(c: Connection, journey: str, reason: str, actor: str) -> bool:
-    """As `pause`, for all who are in a journey or come into it; whether it wasn't paused already. What waits in other journeys
-    behind its messages is for `make_room`."""
+    """As `pause`, for all who are in a journey or come into it; whether it wasn't paused already. The audit log keeps the reason,
+    for when the pause is over. What waits in other journeys behind its messages is for `make_room`."""
     await pauses.alone(c)
     fresh = await pauses.pause_journey(c, journey, reason)
-    if fresh:
-        await audit.note(c, actor, "pause", [f"journey/{journey}"], {})
+    if fresh or reason:
+        await audit.note(c, actor, "pause", [f"journey/{journey}"], {"because": reason} if reason else {})
     return fresh
 
 

@@ -191,6 +191,30 @@ async def first_deployed(c: Connection, journeys: Sequence[str]) -> dict[str, An
     return {r.name: r.at for r in found}
 
 
+async def plans_deployed(c: Connection, plans: Sequence[str]) -> dict[str, datetime]:
+    """Plan (hash) → the moment at which it was first deployed."""
+    found = await fetch(
+        c,
+        "select p.hash, min(d.at) as at from unnest(cast(:plans as text[])) as p(hash) join deployments d on exists "
+        "(select 1 from jsonb_each_text(d.plans) j where j.value = p.hash) group by 1",
+        plans=list(plans),
+    )
+    return {r.hash: r.at for r in found}
+
+
+async def pause_reasons(c: Connection, journeys: Sequence[str]) -> dict[str, str]:
+    """Journey → why it was paused the last time that it was resumed from, where a reason was given and the audit log has it."""
+    found = await fetch(
+        c,
+        "select j.name, p.because from unnest(cast(:names as text[])) as j(name) cross join lateral "
+        "(select a.detail ->> 'because' as because from audit a where a.subject = 'journey/' || j.name and a.act = 'pause' "
+        "and a.id < (select max(r.id) from audit r where r.subject = a.subject and r.act = 'resume') order by a.id desc "
+        "limit 1) p where p.because is not null",
+        names=list(journeys),
+    )
+    return {r.name: r.because for r in found}
+
+
 async def one(c: Connection, enrollment: int) -> Row[Any] | None:
     """An enrollment's own row, with how many of its inputs no cohort has been told yet (`pending`); None: there is none."""
     found = await fetch(

@@ -19,6 +19,7 @@ from engine.delivery.deployments import Deployments
 from engine.intake import moving
 from engine.store.database import Connection, Database, transaction
 from engine.temporal import activities
+from tests.asking import ask
 from tests.harness import POLICY, Running, running, write_project
 
 HEAD = "journey: welcome\ntier: lifecycle\nenter: {event: signed_up, key: order_id, again: always}\nsteps:\n"
@@ -193,6 +194,15 @@ async def test_what_waits_goes_along_or_is_dropped(
         await run.message_is("sent", 2)
         assert [f"{waits['broken']}/mail/0/0", f"{waits['broken']}/mail/1/0"] == [m.key for m in run.email.to(ada)]
         await run.waiting_in("month")
+        told = (await ask(run, ada, "broken")).passages[0].moments
+        plan = (await run.query("select plan from enrollments where journey = 'broken'"))[0].plan
+        texts = [m.text.partition(" (first")[0].rstrip(".") for m in told if m.kind in ("move", "moved", "retry", "message")]
+        message = "email hello"
+        assert [
+            *(f"Asked to go on with plan {plan}", f"Went on with plan {plan}"),
+            *("Retried by an operator, after it was parked", message),
+            *("Asked to go on at mail", "Went on at mail", message),
+        ] == texts
         files["journeys/broken.yaml"] = files["journeys/broken.yaml"].replace("wait: 1d", "wait: 1s")
         await release(run, files, wishes())
 

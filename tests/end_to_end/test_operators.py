@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.delivery.channel import Receipt, Result
+from engine.insight.timeline import timeline
 from engine.intake import operators
 from engine.store import pauses
 from engine.store.database import Connection, transaction
+from tests.asking import ask
 from tests.harness import HELLO, Running, running, write_project
 
 CARE = """
@@ -119,6 +121,13 @@ async def test_a_pause_keeps_everything_back_and_a_resume_brings_it_once(
         assert [b] == await let_go(run, "care")
         await run.waiting_in("confirm")
         assert (1, 1) == (len(run.email.to(ada)), len(run.email.to(bob)))
+        texts = [m.text for m in (await ask(run, ada, "care")).passages[0].moments if m.kind in ("paused", "resumed", "entered")]
+        assert ["Entered by signed_up.", "An operator paused care: a typo in second.", "An operator resumed care."] == texts
+        texts = [m.text for m in (await ask(run, ada, "desk")).passages[0].moments if m.kind in ("paused", "resumed", "entered")]
+        paused = "An operator paused desk: nobody is in."
+        assert [paused, "Entered by pinged (number 1).", "An operator resumed desk."] == texts
+        because = await run.query("select detail from audit where act = 'pause' and detail <> '{}' order by id")
+        assert [{"because": "nobody is in"}, {"because": "a typo in second"}] == [r.detail for r in because]
         noted = await run.query("select act, subject from audit where act in ('pause', 'resume') order by id")
         assert [
             *(("pause", "journey/care"), ("pause", "journey/desk"), ("pause", f"enrollment/{b}")),
@@ -144,6 +153,9 @@ async def test_a_skip_goes_past_the_step_wherever_somebody_stands_in_it(
         await run.until(parked)
         assert [a] == await do(run, operators.skip, [a])
         await run.waiting_in("confirm")
+        async with transaction(run.worker.core.database) as c:
+            shown = [line.kind for line in (await timeline(c, a)).lines if line.kind in ("entered", "allow", "skip", "dropped")]
+        assert ["entered", "allow", "skip", "dropped"] == shown
         assert [a] == await do(run, operators.skip, [a])
         await run.waiting_in("month")
         assert ["second"] == [m.step for m in run.email.to(ada)]

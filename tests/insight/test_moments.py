@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from engine.cli.drawing import draw_passage
 from engine.core.clock import zone
 from engine.insight.as_of import passage_at
 from engine.insight.asked import BadMoment, read_moment, settle_moment
-from engine.insight.story import Decision, Message, Moment, Passage
+from engine.insight.story import Decision, Message, Moment, Passage, in_order
+from engine.insight.why import _came
+from engine.store.relay import DONE
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -66,9 +72,9 @@ def passage(*moments: Moment, **changed: Any) -> Passage:
     return replace(whole, **changed)
 
 
-def of(told: Message) -> Moment:
-    """The message at its first decision."""
-    return Moment(told.decisions[0].at, "message", "email hello", told)
+def of(told: Message, came: datetime | None = None) -> Moment:
+    """The message when what stands of it `came`: when it left, or was decided last."""
+    return Moment(came or told.sent_at or told.decisions[-1].at, "message", "email hello", told)
 
 
 def stood(whole: Passage, hours: float) -> tuple[str, str, list[tuple[str, datetime | None]]]:
@@ -107,8 +113,8 @@ def test_a_message_that_was_given_up_with_its_enrollment_waited_until_then() -> 
     given_up = message(
         decision(NINE + HOUR, "defer", NINE + 9 * HOUR), status="dropped", reason="cancelled", sent_at=None, until=None
     )
-    assert [("deferred", NINE + 9 * HOUR)] == stood(passage(of(given_up)), 5)[2]
-    assert [("dropped", None)] == stood(passage(of(given_up)), 6)[2]
+    assert [("deferred", NINE + 9 * HOUR)] == stood(passage(of(given_up, NINE + 6 * HOUR)), 5)[2]
+    assert [("dropped", None)] == stood(passage(of(given_up, NINE + 6 * HOUR)), 6)[2]
 
 
 def test_a_message_whose_condition_went_waited_until_its_time_came() -> None:
@@ -116,7 +122,9 @@ def test_a_message_whose_condition_went_waited_until_its_time_came() -> None:
     gone = message(
         decision(NINE + HOUR, "defer", NINE + 3 * HOUR), status="dropped", reason="condition", sent_at=None, until=None
     )
-    assert [[("deferred", NINE + 3 * HOUR)], [("dropped", None)]] == [stood(passage(of(gone)), h)[2] for h in (2, 4)]
+    assert [[("deferred", NINE + 3 * HOUR)], [("dropped", None)]] == [
+        stood(passage(of(gone, NINE + 3 * HOUR)), h)[2] for h in (2, 4)
+    ]
 
 
 def test_a_message_that_may_not_wait_was_dropped_at_once() -> None:
@@ -168,3 +176,62 @@ def test_a_moment_that_has_not_come_is_refused() -> None:
     """By the customer's clock."""
     with pytest.raises(BadMoment, match=r"2 March 2026 at 10:01 .* hasn't come yet: it is 2 March 2026 at 10:00"):
         settle_moment(read_moment("2026-03-02T10:01"), ROME, NINE)
+
+
+def test_a_message_between_its_decision_and_its_leaving_is_being_handed_over() -> None:
+    """What its provider said came a minute after the gates had let it pass."""
+    slow = message(decision(NINE + HOUR, "allow"), sent_at=NINE + 2 * HOUR)
+    assert ("live", "At hello, whose message is being handed over.", [("reserved", None)]) == stood(passage(of(slow)), 1.5)
+    assert [("sent", None)] == stood(passage(of(slow)), 2)[2]
+
+
+def test_a_pause_from_before_the_entry_stands_before_it() -> None:
+    """And whatever shares the microsecond of the entry or of the end stands between the two."""
+    early, late = Moment(NINE - HOUR, "paused", "An operator paused welcome."), Moment(NINE, "paused", "Paused by an operator.")
+    entered, ended = Moment(NINE, "entered", "Entered."), Moment(NINE + HOUR, "ended", "Ended.")
+    sent = of(message(decision(NINE + HOUR, "allow")))
+    assert (early, entered, late, sent, ended) == in_order([ended, sent, late, early, entered], NINE)
+
+
+def test_a_message_that_waited_is_dated_by_what_stands_and_each_decision_by_itself() -> None:
+    """In `why` the time in the margin is when it left, and what was decided before keeps its own."""
+    shown = drawn_passage(passage(of(WAITED)))
+    assert "13:00     email hello  sent\n" in shown
+    assert "Mon 2 Mar 2026 11:00  Defer it." in shown
+    once = message(decision(NINE + HOUR, "allow"))
+    assert "2026 11:00  Allow it." not in drawn_passage(passage(of(once)))
+
+
+def test_a_path_at_the_beginning_of_a_sentence_stays_as_it_is() -> None:
+    """A word gets its capital letter."""
+    broken = message(decision(NINE + HOUR, "allow"), status="parked", detail="templates/email/hello.json:1: no JSON")
+    assert "    templates/email/hello.json:1: no JSON.\n" in drawn_passage(passage(of(broken)))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "came"),
+    [
+        ("dropped", "skipped", 3),
+        ("dropped", "moved", 4),
+        ("dropped", "condition", 2),
+        ("dropped", "cancelled", 6),
+        ("parked", "x", 1),
+    ],
+)
+def test_a_message_that_was_given_up_is_dated_by_what_caused_it(status: str, reason: str, came: int) -> None:
+    """The skip, the move, the time at which its condition was looked at again, the end of its enrollment."""
+    told = message(decision(NINE + HOUR, "defer", NINE + 2 * HOUR), sent_at=None, status=status, reason=reason)
+    rows = [
+        SimpleNamespace(seq=2, at=NINE + 3 * HOUR, kind="skip", reason="hello", note=None, matched=[[0, 0]]),
+        SimpleNamespace(seq=3, at=NINE + 3 * HOUR, kind="move", reason="b", note=DONE, matched=[[0, 0]]),
+        SimpleNamespace(seq=4, at=NINE + 4 * HOUR, kind="retry", reason="", note="moved", matched=[]),
+    ]
+    row = SimpleNamespace(sent_at=None, status=status, reason=reason, until=None, step="hello", decided_at=NINE + HOUR)
+    assert NINE + came * HOUR == _came(row, told, rows, NINE + 6 * HOUR)
+
+
+def drawn_passage(whole: Passage) -> str:
+    """The passage on a wide screen, in Rome's time."""
+    console = Console(width=120, record=True, color_system=None, file=io.StringIO())
+    console.print(draw_passage(whole, ROME))
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from engine.cli.retracing import _verdict
+from engine.core.clock import zone
 from engine.core.enrollment import Begin, Input
+from engine.core.moving import to_step
 from engine.core.plan import Exit, Plan, sealed
+from engine.insight.inputs import inputs_told
 from engine.insight.lived import Life, Recorded, _missing
 from engine.insight.retracing import retrace
 from engine.store.relay import DONE
@@ -30,4 +34,64 @@ def test_a_move_that_was_carried_out_is_said_and_not_counted_as_differing(note: 
     missing = tuple(_missing(row, inputs, {}, {}))
     plan = sealed(Plan("j", "lifecycle", (Exit("x", "over"),), ()))
     told = retrace(Life(row, plan, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, missing))
+    assert moved == ("not compared with the end, because it was moved" in str(_verdict(told)[0]))
+    assert "as recorded" not in str(_verdict(told)[0])
     assert (moved, not moved, False) == (any("another plan" in one for one in missing), bool(told.differs), told.exact)
+
+
+def asked(seq: int, plan: Plan, matched: Any, note: str | None = DONE) -> Any:
+    """A `move`, as the store has it."""
+    return SimpleNamespace(seq=seq, kind="move", at=NOON, reason=plan.hash, matched=matched, note=note, relayed_at=NOON)
+
+
+def nudge(seq: int, kind: str, note: str | None = "moved") -> Any:
+    """What follows it, or, without a note, what an operator did."""
+    return SimpleNamespace(
+        seq=seq, kind=kind, at=NOON, reason="", matched=[], note=note, relayed_at=NOON, name=None, properties=None
+    )
+
+
+OLD, NEW = (sealed(Plan("j", "lifecycle", (Exit("one", "over"), Exit(last, "over")), ())) for last in ("two", "other"))
+TO_TWO = [list(pair) for pair in to_step(OLD, 1)]
+TO_NEW = f"with plan {NEW.hash}"
+SINCE = "(first deployed on 2 March 2026 at 12:00 (UTC))"
+
+
+@pytest.mark.parametrize(
+    ("rows", "plan", "said"),
+    [
+        ([asked(2, OLD, TO_TWO, None)], OLD, ["Asked to go on at two."]),
+        ([asked(2, OLD, TO_TWO), nudge(3, "retry")], OLD, ["Asked to go on at two.", "Went on at two."]),
+        ([asked(2, OLD, TO_TWO), nudge(3, "replan")], OLD, ["Asked to go on at two."]),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "replan")], NEW, [f"Asked to go on {TO_NEW} {SINCE}.", f"Went on {TO_NEW}."]),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "replan")], OLD, [f"Asked to go on {TO_NEW} {SINCE}."]),
+        (
+            [asked(2, OLD, TO_TWO), nudge(3, "retry", None), nudge(4, "retry"), nudge(5, "retry", None)],
+            OLD,
+            [
+                "Asked to go on at two.",
+                "Retried by an operator, after it was parked.",
+                "Went on at two.",
+                "Retried by an operator, after it was parked.",
+            ],
+        ),
+    ],
+    ids=["asked", "reset", "a reset that led nowhere", "migrated", "taken back", "beside an operator's retries"],
+)
+def test_a_move_is_told_as_what_it_is(rows: list[Any], plan: Plan, said: list[str]) -> None:
+    """Where it leads, and once it is done that it did; what only tells a cohort to begin there is nobody's retry."""
+    plans = {OLD.hash: OLD, NEW.hash: NEW}
+    assert said == [m.text for m in inputs_told(rows, plan, plans, {NEW.hash: NOON}, zone("UTC"))]
+
+
+def test_a_replay_takes_the_beginning_after_a_move_for_nobodys_retry() -> None:
+    """It was never parked."""
+    row: Any = SimpleNamespace(id=7, status="live", reason="", step="w", erased_at=None, last_seq=3, emptied=False, merged=False)
+    begun = SimpleNamespace(kind="begin", note=None, emptied=False)
+    inputs = [
+        Recorded(Begin(1, NOON), NOON, "e", begun),
+        Recorded(Input(2, NOON, "move", ((0, 1),), OLD.hash), NOON, "", asked(2, OLD, TO_TWO)),
+        Recorded(Input(3, NOON, "retry", (), ""), NOON, "", nudge(3, "retry")),
+    ]
+    told = retrace(Life(row, OLD, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, ()))
+    assert ["nobody's act: it went on as the move before asked"] == [t.words for t in told.transitions if "retry" in t.what]
