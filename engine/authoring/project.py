@@ -84,7 +84,17 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     journeys_folder = folder / "journeys"
     if not journeys_folder.is_dir():
         raise AuthoringError(
-            [Problem("journeys", 0, 0, "SJ109", 0, f"there is no folder journeys/ in {folder}", "run: sojourn init")]
+            [
+                Problem(
+                    "journeys",
+                    0,
+                    0,
+                    "SJ109",
+                    0,
+                    f"there is no folder journeys/ in {folder}",
+                    "`sojourn init DIR` makes a project with one, in another folder",
+                )
+            ]
         )
     documents: list[Document] = []
     shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}

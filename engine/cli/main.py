@@ -151,7 +151,7 @@ def _tell(error: Exception) -> int:
     from engine.authoring.project import AuthoringError
     from engine.delivery.channel import ChannelError
     from engine.delivery.deployment import NothingDeployed
-    from engine.insight.finding import SeveralCustomers, UnknownCustomer, UnknownJourney, UnknownStep
+    from engine.insight.finding import SeveralCustomers, UnknownCustomer, UnknownJourney, UnknownStep, Unnamed
     from engine.intake.commanded import CantMerge
     from engine.intake.erasing import CantErase
     from engine.intake.moving import NoSuchStep, OnItsWay
@@ -179,7 +179,7 @@ def _tell(error: Exception) -> int:
         case NothingDeployed() | PastSchedule() | CantErase():
             say(str(error))
             return Code.NO
-        case ChannelError() | ScaleChanged() | CodecError():
+        case ChannelError() | ScaleChanged() | CodecError() | Unnamed():
             say(str(error))
             return Code.USAGE
         case SchemaError() | ServerError() | Unreachable():

@@ -23,8 +23,15 @@ class UnknownCustomer(LookupError):
         super().__init__(f"no customer is known as {text!r}")
 
 
+class Unnamed(ValueError):
+    """A customer is called by nothing, as where a shell's variable is empty."""
+
+
 async def find_customer(c: Connection, text: str) -> int:
-    """The customer whose user id, other identifier, e-mail address or phone number is `text`. Raises UnknownCustomer."""
+    """The customer whose user id, other identifier, e-mail address or phone number is `text`. Raises UnknownCustomer, and Unnamed
+    where it is empty."""
+    if not text.strip():
+        raise Unnamed("the customer's name is empty")
     found = await history.by_identifier(c, text, ways_to_write(text, await region_of(c, Deployments())))
     if found is None:
         raise UnknownCustomer(text, nearest(text, await history.alike(c, text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 
 import engine.cli
 from engine.cli.__main__ import main
+from engine.cli.located import locate
 from engine.cli.main import run
+from engine.cli.running import prepare
 from engine.cli.terminal import Code
 from tests.cli.commands import answer
+from tests.harness import write_project
 from tests.people import opened
 
 SETTINGS = "project: shop\nchannels: {email: {use: channels.file, folder: letters}}\n"
@@ -91,6 +95,29 @@ async def test_a_filter_that_names_nothing_is_told_so(tmp_path: Path, database_u
         await people.query("update enrollments set step = 'before' where journey = 'once' returning 1")
         for step, n in (("before", 1), ("month", 0), ("", 0)):
             assert n == len(answer(await run("enrollments", "--journey", "once", "--step", step, "--json")))
+
+
+async def test_a_customer_without_a_name_is_refused(tmp_path: Path, database_url: str, run: Any) -> None:
+    """An empty variable of the shell means nobody, and suggests nobody: one line, and 2."""
+    async with opened(tmp_path, database_url) as people:
+        await people.identify("ada")
+        for arguments in (("why", ""), ("erase", "", "--yes"), ("enrollments", "--customer", " "), ("export", "")):
+            done = await run(*arguments)
+            assert (2, "the customer's name is empty\n") == (done.returncode, done.stderr)
+
+
+async def test_a_new_project_that_does_not_compile_has_nothing_that_goes_on(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`up` says so; later, what was deployed before goes on."""
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/broken.yaml": "journey: broken\n"})
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    assert "run `sojourn deploy`; no journey runs until then\n" in capsys.readouterr().err
+    (folder / "journeys/broken.yaml").unlink()
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    (folder / "journeys/broken.yaml").write_text("journey: broken\n")
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    assert "run `sojourn deploy`; what was deployed before goes on\n" in capsys.readouterr().err
 
 
 class _Interrupted:
