@@ -151,11 +151,14 @@ def _read(inside: Path, name: str, folder: Path, documents: list[Document]) -> D
     return document
 
 
+def journey_files(inside: Path) -> list[Path]:
+    """The files of the folder `inside` that hold a journey each, in order, whether they can be read or not."""
+    return sorted(p for p in [*inside.glob("*.yaml"), *inside.glob("*.yml")] if p.stem not in SHARED)
+
+
 def _journeys(inside: Path, folder: Path, documents: list[Document]) -> dict[str, tuple[Journey, Document]]:
     found: dict[str, tuple[Journey, Document]] = {}
-    for path in sorted([*inside.glob("*.yaml"), *inside.glob("*.yml")]):
-        if path.stem in SHARED:
-            continue
+    for path in journey_files(inside):
         document = _read(inside, path.name, folder, documents)
         journey = validate(document, Journey) if document else None
         if not document or not journey:
