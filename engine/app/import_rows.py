@@ -20,7 +20,7 @@ from engine.api.calls import EARLIEST, name_of
 from engine.api.errors import Refusal
 from engine.api.reading import CALL_LIMIT, checked
 from engine.app.import_file import Row
-from engine.authoring.layout import Layout
+from engine.authoring.layout import WHOLE, Layout
 from engine.authoring.mapping import Consent
 from engine.core.clock import resolve_local
 from engine.core.clock import zone as zone_named
@@ -32,9 +32,6 @@ from engine.delivery.deployment import Deployment
 GRANTED = frozenset({"granted", "yes", "y", "true", "1", "subscribed", "opted_in", "opt_in"})
 WITHDRAWN = frozenset({"withdrawn", "no", "n", "false", "0", "unsubscribed", "opted_out", "opt_out"})
 """What a consent's cell may say, in small letters."""
-
-WHOLE = ("properties", "traits")
-"""A column of this name that holds an object has all values, as Segment's calls have them; others count only where named."""
 
 CLOCKS = timedelta(days=1)
 """How far in the future a moment may lie: by more it isn't a clock that is wrong."""

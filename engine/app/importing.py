@@ -61,6 +61,7 @@ class Done:
     `erased`: rows about people who were erased, of which nothing was kept."""
 
     layout: Layout
+    columns: Sequence[str]
     warnings: list[Problem]
     taken: int = 0
     known: int = 0
@@ -76,6 +77,10 @@ class Done:
         self.bad += 1
         if len(self.first) < PEEK:
             self.first.append((number, why))
+
+    def told(self) -> list[tuple[str, str]]:
+        """What each column is taken for, for people: (what, the column)."""
+        return self.layout.told(self.columns)
 
 
 @dataclass(slots=True)
@@ -110,7 +115,7 @@ class Import:
 
     def look(self, tell: Tell) -> Done:
         """What taking it in would come to, as far as that can be told without doing it: `taken` are all rows that could be."""
-        done = Done(self.reading.layout, self.warnings)
+        done = Done(self.reading.layout, self.file.columns, self.warnings)
         for row in self.file.rows():
             try:
                 done.taken += bool(self.reading.items(row))
@@ -125,7 +130,8 @@ class Import:
         async with _alone(self.database, digest):
             row = await self._begun(digest)
             before = row.ended_at is not None
-            done = Done(self.reading.layout, self.warnings, row.taken, row.known, row.bad, row.rows, before, erased=row.erased)
+            counts = (row.taken, row.known, row.bad, row.rows)
+            done = Done(self.reading.layout, self.file.columns, self.warnings, *counts, before, erased=row.erased)
             if done.before:
                 return done
             with Report.opened(self.order.report, before=self.file.first + row.rows) as report:

@@ -174,11 +174,17 @@ class Checker:
         if (found := self.scope.names.get(node.name)) is not None:
             return found
         if (reason := self.scope.absent.get(node.name)) is not None:
-            self.say("SJ232", node, f"`{node.name}` is not available here: {reason}")
+            self.say("SJ232", node, f"`{node.name}` is not available here: {reason}", self.instead(node.name))
         else:
             hint = nearest(node.name, self.scope.names) or unknown_hint(node.name)
             self.say("SJ230", node, f"`{node.name}` is not known here", hint)
         return ANY
+
+    def instead(self, name: str) -> str:
+        """What to write where `name` isn't there, or ""."""
+        if name == "event" and "entry" in self.scope.names:
+            return "the event that the journey began with is `entry`"
+        return ""
 
     def property(self, node: nodes.Getattr | nodes.Getitem) -> Type:
         holder = self.infer(node.node)

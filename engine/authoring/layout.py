@@ -29,6 +29,9 @@ counts. `changed`: the moment of a row of customers, where a `date` may be anyth
 CONSENT = re.compile(r"consent[_:. -]([^_:. -]+)(?:[_:. -](.+))?", re.IGNORECASE)
 """`consent_CHANNEL` and `consent_CHANNEL_TOPIC`."""
 
+WHOLE = ("properties", "traits")
+"""A column of this name that holds an object has all values, as Segment's calls have them; others count only where named."""
+
 SHOWN = 20
 """Columns that an error lists."""
 
@@ -59,15 +62,23 @@ class Layout:
     event_column: str | None = None
     consents: tuple[Consent, ...] = ()
 
-    def told(self) -> list[tuple[str, str]]:
-        """For people: (what, the column it is taken from)."""
+    def told(self, columns: Sequence[str]) -> list[tuple[str, str]]:
+        """For people: (what, the column it is taken from), with every one of the file's `columns`."""
         fields = (("message id", self.message_id), ("moment", self.timestamp), ("event", self.event_column))
         what = "attribute" if self.kind == "customers" else "property"
         found = [*self.who, *((name, column) for name, column in fields if column is not None)]
         found += [(f"{what} {name}", column) for name, column in self.named]
         for said in self.consents:
-            found.append((f"consent to {said.channel}" + (f" about {said.topic}" if said.topic else ""), said.column))
-        return found
+            consent = f"consent to {said.channel}" + (f" about {said.topic}" if said.topic else "")
+            found.append((consent, said.column))
+            found += [(f"moment of the {consent}", said.at)] if said.at is not None else []
+        for column in columns:
+            if column in WHOLE and column not in self.used:
+                found.append((f"{what} {column}, or all of them where it holds an object", column))
+            elif self.rest and column not in self.used:
+                found.append((f"{what} {column}", column))
+        taken = {column for _, column in found}
+        return found + [("left out", column) for column in columns if column not in taken]
 
 
 @dataclass(frozen=True, slots=True)

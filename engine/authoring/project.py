@@ -84,9 +84,8 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     channels = frozenset(channels)
     journeys_folder = folder / "journeys"
     if not journeys_folder.is_dir():
-        raise AuthoringError(
-            [Problem("journeys", 0, 0, "SJ109", 0, f"there is no folder journeys/ in {folder}", "run: sojourn init")]
-        )
+        hint = "`sojourn init DIR` makes a project with one, in another folder"
+        raise AuthoringError([Problem("journeys", 0, 0, "SJ109", 0, f"there is no folder journeys/ in {folder}", hint)])
     documents: list[Document] = []
     shared = {name: _read(journeys_folder, f"{name}.yaml", folder, documents) for name in SHARED}
     refused: list[Document] = []
@@ -152,14 +151,17 @@ def _read(inside: Path, name: str, folder: Path, documents: list[Document]) -> D
     return document
 
 
+def journey_files(inside: Path) -> list[Path]:
+    """The files of the folder `inside` that hold a journey each, in order, whether they can be read or not."""
+    return sorted(p for p in [*inside.glob("*.yaml"), *inside.glob("*.yml")] if p.stem not in SHARED)
+
+
 def _journeys(
     inside: Path, folder: Path, documents: list[Document], refused: list[Document]
 ) -> dict[str, tuple[Journey, Document]]:
     """Journeys by name; `refused` gets the documents of those whose form is wrong."""
     found: dict[str, tuple[Journey, Document]] = {}
-    for path in sorted([*inside.glob("*.yaml"), *inside.glob("*.yml")]):
-        if path.stem in SHARED:
-            continue
+    for path in journey_files(inside):
         document = _read(inside, path.name, folder, documents)
         journey = validate(document, Journey) if document else None
         if document and not journey:

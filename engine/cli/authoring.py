@@ -24,8 +24,17 @@ RENAMED = {"gitignore": ".gitignore"}
 """Files whose real name would mean something already where they stand."""
 
 
+def _folder(written: str) -> Path:
+    """Raises Failure where nothing is written, which as a path would be the current folder."""
+    if not written.strip():
+        raise Failure("DIR is empty", "name the folder to make it in; `sojourn init .` takes this one")
+    return Path(written)
+
+
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to make it; the folder may exist, and be empty.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to make it; the folder may exist, and be empty.", parser=_folder)
+    ],
 ) -> None:
     """Make a project that runs: one journey, its policy, templates and tests.
 
@@ -69,16 +78,16 @@ def validate(
 
     Exit code 1 where something is wrong. Example: [bold]sojourn validate --project shop --notes[/]
     """
-    from engine.authoring.project import AuthoringError
+    from engine.authoring.project import AuthoringError, journey_files
     from engine.settings.problems import errors
     from engine.settings.project import SettingsError
 
     problems: list[Problem]
     said: list[str] = []
-    journeys = 0
+    journeys = len(journey_files(project / "journeys"))
     try:
         compiled = compile_project(locate(project, lenient=True))
-        problems, said, journeys = list(compiled.problems), compiled.notes, len(compiled.plans)
+        problems, said = list(compiled.problems), compiled.notes
     except (AuthoringError, SettingsError) as wrong:
         problems = wrong.problems
     bad = errors(problems)
@@ -87,7 +96,7 @@ def validate(
     else:
         if notes:
             for note in said:
-                out.print(f"  {note}", style="dim", markup=False)
+                out.print(f"  {note}", style="dim", markup=False, soft_wrap=not out.is_terminal)
         show_problems(problems)
         if not bad:
             warned = count(len(problems), "warning") if problems else "no problems"

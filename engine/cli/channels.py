@@ -31,7 +31,7 @@ def channels(
     """List channels with their complaints and warm-up, or end the rest of one.
 
     A channel rests when there are more complaints than sojourn.yaml allows: what needs consent waits. Look into it first. Exit
-    code 1 where it doesn't rest.
+    code 1 where it doesn't rest or there is no such channel.
     Example: [bold]sojourn channels lift email[/]
     """
     if act is None:
@@ -62,8 +62,13 @@ async def _list(c: Connection) -> list[Row[Any]]:
 
 
 def _lift(located: Located, name: str) -> bool:
+    """Whether it rested. Raises Failure where neither sojourn.yaml nor a worker knows such a channel."""
     from engine.intake import resting
+    from engine.settings.problems import nearest
 
+    known = {*located.settings.channels, *(r.name for r in located.in_transaction(_list))}
+    if name not in known:
+        raise Failure(f"there is no channel {name!r}", nearest(name, known), Code.NO)
     return located.on_database(lambda database: resting.lift(database, name, actor()))
 
 

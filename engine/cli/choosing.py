@@ -51,13 +51,17 @@ class Wanted:
         return replace(self, numbers=None) != Wanted()
 
     async def read(self, c: Connection) -> Chosen:
-        """What they mean. Raises Failure for what means nothing, and UnknownCustomer."""
-        from engine.insight.finding import find_customer
+        """What they mean. Raises Failure for what means nothing, UnknownJourney, UnknownStep and UnknownCustomer."""
+        from engine.insight.finding import check_journey, check_step, find_customer
         from engine.store.chosen import STATUSES, Chosen
         from engine.store.database import now
 
         if self.status is not None and self.status not in (*STATUSES, PAUSED):
             raise Failure(f"there is no status {self.status!r}", f"one of: {', '.join((*STATUSES, PAUSED))}")
+        if self.journey is not None:
+            await check_journey(c, self.journey)
+        if self.step:
+            await check_step(c, self.step, self.journey)
         at = await now(c)
         return Chosen(
             journey=self.journey,

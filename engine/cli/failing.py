@@ -58,7 +58,7 @@ def _draw(found: Found) -> None:
         _say(f"  {' '.join(cause.reason.split())}", "dim")
         _say(f"  look: sojourn show {cause.newest}\n  then: {cause.retry}")
     calls = ((q.source, str(q.n), when(q.oldest)) for q in told.quarantine)
-    _rows("calls in the quarantine: `sojourn quarantine` lists them", ("source", "calls", "oldest (UTC)"), calls)
+    _rows("calls in the quarantine: `sojourn quarantine list` shows them", ("source", "calls", "oldest (UTC)"), calls)
     inputs = ((b.lane, str(b.n), f"{b.seconds:.1f}") for b in told.relay)
     _rows("inputs that no cohort has been told: does a worker run?", ("lane", "inputs", "oldest (s)"), inputs)
     for kept in told.kept_back:

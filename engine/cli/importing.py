@@ -143,7 +143,7 @@ def progress(what: str) -> Iterator[Tell]:
 def _tell(done: Done, order: Order, *, dry_run: bool) -> None:
     name = order.path.name
     if dry_run:
-        for what, column in done.layout.told():
+        for what, column in done.told():
             out.print(f"  {what} ← {column}", style="dim", markup=False)
         rows = count(done.taken, "row")
         out.print(f"{rows} of {name} can be taken; nothing was changed", markup=False)
@@ -179,6 +179,6 @@ def _plain(done: Done, order: Order, *, dry_run: bool) -> dict[str, Any]:
         "unheeded": done.unheeded,
         "report": str(order.report) if done.bad and not dry_run else None,
         "first": [{"row": n, "column": bad.column, "problem": bad.problem, "mend": bad.mend} for n, bad in done.first],
-        "columns": [{"what": what, "column": column} for what, column in done.layout.told()],
+        "columns": [{"what": what, "column": column} for what, column in done.told()],
         "dry_run": dry_run,
     }

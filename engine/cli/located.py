@@ -103,7 +103,7 @@ def locate(folder: Path, data: Path | None = None, *, lenient: bool = False) -> 
     from engine.settings.project import load_settings
 
     if not folder.is_dir():
-        raise Failure(f"there is no folder {folder}", "sojourn init makes a project")
+        raise Failure(f"there is no folder {folder}", "`sojourn init DIR` makes a project")
     folder = folder.resolve()
     where = folder / ".sojourn" if data is None else data.resolve()
     if (file := next((path for path in (where, *where.parents) if path.is_file()), None)) is not None:

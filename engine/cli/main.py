@@ -151,7 +151,7 @@ def _tell(error: Exception) -> int:
     from engine.authoring.project import AuthoringError
     from engine.delivery.channel import ChannelError
     from engine.delivery.deployment import NothingDeployed
-    from engine.insight.finding import SeveralCustomers, UnknownCustomer, UnknownJourney
+    from engine.insight.finding import SeveralCustomers, UnknownCustomer, UnknownJourney, UnknownStep, Unnamed
     from engine.intake.commanded import CantMerge
     from engine.intake.erasing import CantErase
     from engine.intake.moving import NoSuchStep, OnItsWay
@@ -170,13 +170,16 @@ def _tell(error: Exception) -> int:
         case AuthoringError() | SettingsError():
             show_problems(error.problems)
             return Code.NO if isinstance(error, AuthoringError) else Code.USAGE
-        case UnknownCustomer() | UnknownJourney() | SeveralCustomers() | CantMerge() | Refused() | NoSuchStep() | OnItsWay():
+        case UnknownCustomer() | SeveralCustomers() | UnknownJourney() | UnknownStep() | CantMerge() | Refused():
+            say(str(error), error.hint)
+            return Code.NO
+        case NoSuchStep() | OnItsWay():
             say(str(error), error.hint)
             return Code.NO
         case NothingDeployed() | PastSchedule() | CantErase():
             say(str(error))
             return Code.NO
-        case ChannelError() | ScaleChanged() | CodecError():
+        case ChannelError() | ScaleChanged() | CodecError() | Unnamed():
             say(str(error))
             return Code.USAGE
         case SchemaError() | ServerError() | Unreachable():

@@ -123,13 +123,23 @@ def _rendered(
         running = located.running.api_url if located.running is not None else None
         base = api.public_url or running or f"http://{api.host}:{api.port}"
         wanted = letter(compile_project(located), channel, template, values, base)
+    except Unclear as unclear:
+        raise Failure(unclear.message, unclear.hint) from None
+    try:
         if customer is None:
             return wanted, wanted.content(stranger(wanted, datetime.now(UTC)))
         return wanted, wanted.content(located.in_transaction(lambda c: known(c, wanted, customer)))
-    except Unclear as unclear:
-        raise Failure(unclear.message, unclear.hint) from None
     except (RenderError, ExpressionError) as wrong:
-        raise Failure(str(wrong), "sojourn validate shows more", Code.NO) from None
+        raise Failure(str(wrong), _mend(wanted, customer), Code.NO) from None
+
+
+def _mend(wanted: Letter, customer: str | None) -> str:
+    """What to do about a message that fails. What a journey sends has compiled, so that it is the values."""
+    if not wanted.plan.entries:
+        return "mend the template; no journey sends it, so `sojourn validate` doesn't check it"
+    if customer is None:
+        return "it compiles, and fails with the values that nobody has: --customer and --with give it others"
+    return "it compiles, and fails with this customer's values: mend the template, or what it is given"
 
 
 def _sent(located: Located, wanted: Letter, content: Content, to: str) -> Receipt:

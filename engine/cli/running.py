@@ -74,7 +74,7 @@ def up(
     reached = f"http://127.0.0.1:{listens}" if settings.api.host in ("0.0.0.0", "::") else url
 
     def before(database_url: str) -> None:
-        _prepare(located, database_url, deploy)
+        prepare(located, database_url, deploy)
 
     def children(running: Running) -> Sequence[Child]:
         command = [sys.executable, "-m", "engine.cli"]
@@ -110,7 +110,7 @@ def up(
     raise typer.Exit(code)
 
 
-def _prepare(located: Located, database_url: str, deploy: bool) -> None:
+def prepare(located: Located, database_url: str, deploy: bool) -> None:
     """Migrate; then deploy the project if it compiles, and say so either way. What ran before goes on running if it doesn't."""
     from dataclasses import replace
 
@@ -119,23 +119,25 @@ def _prepare(located: Located, database_url: str, deploy: bool) -> None:
     from engine.authoring.project import AuthoringError
     from engine.cli.authoring import count, show_problems
     from engine.intake.planning import PastSchedule
+    from engine.store.deployments import newest
     from engine.store.schema import migrate
 
     migrate(database_url)
     if not deploy:
         return
+    url = located.settings.database.model_copy(update={"url": SecretStr(database_url)})
+    there = replace(located, settings=located.settings.model_copy(update={"database": url}))
+    goes_on = "what was deployed before goes on" if there.in_transaction(newest) else "no journey runs until then"
     try:
         compiled = compile_project(located)
     except AuthoringError as wrong:
         show_problems(wrong.problems)
-        err.print("not deployed: mend this and run `sojourn deploy`; what was deployed before goes on", style="yellow")
+        err.print(f"not deployed: mend this and run `sojourn deploy`; {goes_on}", style="yellow", soft_wrap=True)
         return
-    url = located.settings.database.model_copy(update={"url": SecretStr(database_url)})
-    there = replace(located, settings=located.settings.model_copy(update={"database": url}))
     try:
         changes = put_in_force(there, compiled)
     except PastSchedule as over:
-        err.print(f"not deployed: {over}; what was deployed before goes on", style="yellow", markup=False, soft_wrap=True)
+        err.print(f"not deployed: {over}; {goes_on}", style="yellow", markup=False, soft_wrap=True)
         return
     done = [f"{c.journey} ({c.kind})" for c in changes.journeys if c.kind != "same"]
     done += [f"{name} ({kind})" for name, kind in changes.shared]

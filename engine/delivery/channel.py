@@ -15,10 +15,12 @@ import asyncio
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
@@ -301,7 +303,25 @@ def _find(name: str, use: str) -> Callable[[Mapping[str, object]], object]:
 
 def _not_found(name: str, use: str) -> ChannelError:
     what = f"there is no module {use} with a `channel(config)`, and nothing callable of that name"
-    return ChannelError(name, what, "Check `use`, and that the module can be imported from the project folder")
+    mend = "Check `use`, and that the module can be imported from the project folder"
+    if hidden := _hidden(use):
+        package, _, rest = use.partition(".")
+        what = f"{hidden} is there, and another package called {package} is found before it"
+        mend = f"Move it into a folder of another name, such as own/, and write `use: own.{rest}`"
+    return ChannelError(name, what, mend)
+
+
+def _hidden(use: str) -> str:
+    """The file, below a folder in which modules are looked for, that `use` would lead to but for a package of the same name that
+    is found first, as Sojourn's own `channels` is before a project's; "" where there is none."""
+    first, *rest = use.split(".")
+    package = getattr(sys.modules.get(first), "__path__", ())
+    for names in filter(None, (rest, rest[:-1])):
+        below = Path(*names).with_suffix(".py")
+        there = any((Path(folder, first) / below).is_file() for folder in sys.path)
+        if package and there and not any((folder / below).is_file() for folder in map(Path, package)):
+            return f"{first}/{below.as_posix()}"
+    return ""
 
 
 def _not_installed(name: str, use: str, requirement: str) -> ChannelError:

@@ -12,8 +12,8 @@ from engine.delivery.deployments import Deployments
 from engine.delivery.naming import region_of
 from engine.delivery.statements import unknown_in
 from engine.settings import problems
+from engine.store import chosen, history
 from engine.store import deployments as deployment_store
-from engine.store import history
 from engine.store.database import Connection
 
 
@@ -26,8 +26,15 @@ class UnknownCustomer(LookupError):
         super().__init__(f"no customer is known as {text!r}")
 
 
+class Unnamed(ValueError):
+    """A customer is called by nothing, as where a shell's variable is empty."""
+
+
 async def find_customer(c: Connection, text: str) -> int:
-    """The customer whose user id, other identifier, e-mail address or phone number is `text`. Raises UnknownCustomer."""
+    """The customer whose user id, other identifier, e-mail address or phone number is `text`. Raises UnknownCustomer, and Unnamed
+    where it is empty."""
+    if not text.strip():
+        raise Unnamed("the customer's name is empty")
     found = await history.by_identifier(c, text, ways_to_write(text, await region_of(c, Deployments())))
     if found is None:
         raise UnknownCustomer(text, nearest(text, await history.alike(c, text)))
@@ -58,11 +65,28 @@ class UnknownJourney(LookupError):
         super().__init__(f"no journey called {name!r} was ever deployed")
 
 
+class UnknownStep(LookupError):
+    """No journey, or not the one that was named, has a step of that id. `hint`: the nearest that there is, or ""."""
+
+    def __init__(self, step: str, journey: str | None, hint: str) -> None:
+        self.hint = hint
+        super().__init__(f"no journey has a step {step!r}" if journey is None else f"{journey} has no step {step!r}")
+
+
 async def check_journey(c: Connection, name: str) -> None:
     """Raises UnknownJourney where nothing of that name was ever deployed."""
     known = await deployment_store.journeys(c)
     if name not in known:
         raise UnknownJourney(name, problems.nearest(name, known))
+
+
+async def check_step(c: Connection, step: str, journey: str | None) -> None:
+    """Raises UnknownStep where no plan of `journey` (None: of any) that is deployed or that somebody is inside of has a step of
+    that id, and nobody ever stood in one."""
+    plans = [p for p in await Deployments().plans_needed(c) if journey in (None, p.journey)]
+    known = {found for p in plans for op in p.ops if (found := getattr(op, "step", None))}
+    if step not in known and not await chosen.any_is(c, chosen.Chosen(journey=journey, step=step)):
+        raise UnknownStep(step, journey, problems.nearest(step, known))
 
 
 def nearest(text: str, known: list[str]) -> list[str]:

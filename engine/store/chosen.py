@@ -84,6 +84,12 @@ async def numbers(c: Connection, chosen: Chosen) -> list[int]:
     return [r.id for r in await fetch(c, f"select e.id from enrollments e where {where} order by e.id", **values)]
 
 
+async def any_is(c: Connection, chosen: Chosen) -> bool:
+    """Whether anybody fits."""
+    where, values = chosen.where()
+    return bool(await fetch(c, f"select 1 from enrollments e where {where} limit 1", **values))
+
+
 async def listing(c: Connection, chosen: Chosen, limit: int) -> list[Row[Any]]:
     """Those that fit, newest first: id, customer_id, journey, plan, key, status, reason, holdout, step, since (they stand there),
     wake_at, entered_at, ended_at, parked_at, paused (whether), and `user` to call the customer by."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -182,3 +183,12 @@ def test_tests_are_chosen_by_file_folder_journey_and_title(tmp_path: Path, monke
     ):
         with pytest.raises(NoSuchTest, match=message):
             choose(compiled, tmp_path, names, text)
+
+
+def test_a_journey_without_a_test_is_told_where_to_write_one(tmp_path: Path) -> None:
+    """The file that it would be in."""
+    compiled, _ = results(tmp_path, TESTS)
+    untested = replace(compiled, plans={**compiled.plans, "ticket": compiled.plans["ways"]})
+    with pytest.raises(NoSuchTest, match="the journey 'ticket' has no test") as told:
+        choose(untested, tmp_path, ["ticket"])
+    assert told.value.hint.startswith("write one into journeys/tests/ticket.yaml: ")

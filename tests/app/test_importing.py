@@ -154,7 +154,7 @@ async def test_looking_changes_nothing(office: Office) -> None:
     order = office.order("events", "orders.csv", ORDERS + "ada,ordered,2026-13-02,A4,1,\n")
     done = (await Import.prepared(office.core.database, order)).look(lambda *_: None)
     assert ((3, 0, 1), [5]) == (counts(done), [row for row, _ in done.first])
-    assert ("user_id", "customer_id") in done.layout.told()
+    assert ("user_id", "customer_id") in done.told()
     assert not order.report.exists()
     assert [(0, 0)] == await office.query("select (select count(*) from events), (select count(*) from imports)")
 

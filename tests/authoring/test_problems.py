@@ -308,6 +308,14 @@ def test_event_is_known_where_a_wait_has_taken_it(problems: Finding) -> None:
     assert ["SJ333"] == [p.code for p in problems(wait + "- {exit: a, if: event.rating > 3}\n")]
 
 
+def test_where_no_event_is_there_the_one_that_began_the_journey_is_named(problems: Finding) -> None:
+    """Only where one began it."""
+    (found,) = problems("- {exit: a, if: event.total is none}")
+    assert ("SJ232", "the event that the journey began with is `entry`") == (found.code, found.hint)
+    (found,) = problems(segments="segments: {a: {if: event.total > 3}}\n")
+    assert ("SJ232", "") == (found.code, found.hint)
+
+
 def test_a_project_without_journeys_says_so(tmp_path: Path) -> None:
     """No folder, no guess."""
     with pytest.raises(AuthoringError, match="SJ109"):

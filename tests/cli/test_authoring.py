@@ -34,6 +34,14 @@ def test_init_replaces_nothing(shop: Path) -> None:
     assert (shop / "sojourn.yaml").read_text() == "project: mine\n"
 
 
+def test_init_into_an_empty_name_is_refused(tmp_path: Path) -> None:
+    """An empty variable of the shell doesn't mean the current folder."""
+    for empty in ("", " "):
+        done = sojourn("init", empty, cwd=tmp_path)
+        assert (2, "DIR is empty") == (done.returncode, done.stderr.splitlines()[0])
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_the_project_that_ships_validates() -> None:
     """The repository's own journeys have no error."""
     done = sojourn("validate", "--project", ROOT, "--json")
@@ -52,6 +60,8 @@ def test_all_problems_come_out_at_once(shop: Path) -> None:
     machine = sojourn("validate", "--json", cwd=shop)
     files = {p["file"] for p in answer(machine)["problems"]}
     assert (machine.returncode, files) == (1, {"journeys/welcome.yaml", "journeys/policy.yaml"})
+    (shop / "journeys/other.yaml").write_text("journey: other\n")
+    assert 2 == answer(sojourn("validate", "--json", cwd=shop))["journeys"]
 
 
 def test_a_misspelt_adapter_is_told_by_validate_and_stops_up(shop: Path) -> None:
@@ -92,9 +102,10 @@ def test_a_secret_that_is_not_set_is_a_warning_for_validate(shop: Path) -> None:
 
 
 def test_notes_tell_what_events_match(shop: Path) -> None:
-    """`--notes` prints a line for each exit, goal and wait."""
-    done = sojourn("validate", "--notes", cwd=shop)
+    """`--notes` prints a line for each exit, goal and wait, however narrow: in a pipe nothing is folded."""
+    done = sojourn("validate", "--notes", cwd=shop, COLUMNS="30")
     assert 3 == sum("matches" in line for line in done.stdout.splitlines())
+    assert 4 == len(done.stdout.splitlines())
 
 
 def test_graph_draws_a_journey_and_knows_near_names(shop: Path) -> None:

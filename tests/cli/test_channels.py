@@ -44,6 +44,8 @@ async def test_a_rest_is_listed_warned_of_and_ended(tmp_path: Path, database_url
         assert (0, "email: rests no longer; counting begins anew\n") == (done.returncode, done.stdout)
         again = run("channels", "lift", "email")
         assert (1, "email: does not rest\n") == (again.returncode, again.stdout)
+        nowhere = run("channels", "lift", "emial")
+        assert (1, "there is no channel 'emial'\ndid you mean 'email'?\n") == (nowhere.returncode, nowhere.stderr)
         async with transaction(core.database) as c:
             log = await fetch(c, "select actor, act from audit where subject = 'channel/email' order by id")
         assert [("sojourn", "rest"), (log[1].actor, "lift rest")] == [tuple(r) for r in log]

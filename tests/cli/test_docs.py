@@ -57,6 +57,20 @@ def test_every_command_of_a_group_is_named_in_its_section() -> None:
     assert [] == [(name, c.name) for name, c in EACH if c.name != name and f"`{c.name}" not in sections()[name]]
 
 
+def test_every_command_that_the_code_names_can_be_run() -> None:
+    """A hint that says `sojourn quarantine` leads to a list of commands, not to calls."""
+    said = {
+        tuple(found.split()[:2])
+        for path in (ROOT / "engine").rglob("*.py")
+        for found in re.findall(r"`sojourn ([a-z][^`]*)`", path.read_text())
+    }
+    assert len(said) > 20
+    groups = {name: set(command.commands) for name, command in COMMANDS.items() if hasattr(command, "commands")}
+    lost = [words for words in said if words[0] not in COMMANDS or {*words[1:]} - groups.get(words[0], {*words[1:]})]
+    lost += [words for words in said if words[0] in groups and len(words) == 1]
+    assert [] == lost
+
+
 def test_every_exit_code_is_explained() -> None:
     """The table of exit codes is the enumeration's."""
     from engine.cli.terminal import Code

@@ -83,10 +83,40 @@ async def test_looking_only_tells_what_would_be(folder: Path, database_url: str)
     orders(folder / "orders.csv", 20)
     done = sojourn("import", "events", "orders.csv", "--dry-run", cwd=folder, SOJOURN_DATABASE_URL=database_url)
     assert 1 == done.returncode
-    assert "user_id ← user_id" in done.stdout
+    assert [
+        "user_id ← user_id",
+        "moment ← timestamp",
+        "event ← event",
+        "property order_id ← order_id",
+        "property total ← total",
+    ] == [line.strip() for line in done.stdout.splitlines() if "←" in line]
     assert "19 rows of orders.csv can be taken; nothing was changed" in done.stdout
     assert "row 9: ordered: total '?' is not a number; mend the value, or its type in tracking.yaml" in done.stdout
     assert (0, 0) == ask(database_url, "select (select count(*) from events), (select count(*) from imports)")
+
+
+async def test_looking_only_lists_every_column(folder: Path, database_url: str) -> None:
+    """Those that become attributes by their own names, and those that are left out; for machines too."""
+    (folder / "people.csv").write_text(
+        "user_id,email,first_name,plan,note,consent_email,agreed\nu1,a@example.com,Ada,pro,x,yes,\n"
+    )
+    consent = "consents: [{column: consent_email, channel: email, at: agreed}]\n"
+    (folder / "people.yaml").write_text(f"{consent}ignore: [note]\nattributes: {{tier: plan}}\n")
+    command = ("import", "customers", "people.csv", "--mapping", "people.yaml", "--dry-run", "--json")
+    done = answer(sojourn(*command, cwd=folder, SOJOURN_DATABASE_URL=database_url))
+    assert [
+        ("user_id", "user_id"),
+        ("email", "email"),
+        ("attribute email", "email"),
+        ("attribute tier", "plan"),
+        ("consent to email", "consent_email"),
+        ("moment of the consent to email", "agreed"),
+        ("attribute first_name", "first_name"),
+        ("left out", "note"),
+    ] == [(c["what"], c["column"]) for c in done["columns"]]
+    (folder / "people.yaml").write_text(f"{consent}rest: ignore\n")
+    left_out = [c["column"] for c in answer(sojourn(*command, cwd=folder, SOJOURN_DATABASE_URL=database_url))["columns"][-3:]]
+    assert ["first_name", "plan", "note"] == left_out
 
 
 async def test_what_cannot_be_is_told_in_words(folder: Path, database_url: str) -> None:

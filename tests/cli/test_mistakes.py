@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import engine.cli
 from engine.cli.__main__ import main
+from engine.cli.located import locate
 from engine.cli.main import run
+from engine.cli.running import prepare
 from engine.cli.terminal import Code
+from tests.cli.commands import answer
+from tests.harness import write_project
+from tests.people import opened
 
 SETTINGS = "project: shop\nchannels: {email: {use: channels.file, folder: letters}}\n"
 
@@ -59,6 +66,58 @@ def test_an_address_of_the_database_that_cannot_be_read_is_named(
     said = capsys.readouterr().err
     assert "SOJOURN_DATABASE_URL in the environment is wrong: this URL can't be read" in said
     assert "secret" not in said
+
+
+async def test_a_filter_that_names_nothing_is_told_so(tmp_path: Path, database_url: str, run: Any) -> None:
+    """A journey that was never deployed, a step that the journey doesn't have: exit code 1 and the nearest names. A step of an
+    older plan in which somebody stood is none of those."""
+    async with opened(tmp_path, database_url) as people:
+        await people.identify("ada")
+        await people.track("ada", "signed_up", order_id="7")
+        for arguments, said in (
+            (("enrollments", "--journey", "oncee"), ["no journey called 'oncee' was ever deployed", "did you mean 'once'?"]),
+            (("stop", "--journey", "ordr", "--yes"), ["no journey called 'ordr' was ever deployed", "did you mean 'order'?"]),
+            (
+                ("pause", "--journey", "x", "--yes"),
+                ["no journey called 'x' was ever deployed", "known here: italian, many, once"],
+            ),
+            (("enrollments", "--journey", "once", "--step", "nope"), ["once has no step 'nope'", "known here: month"]),
+            (("enrollments", "--journey", "order", "--step", "month"), ["order has no step 'month'", "known here: confirming"]),
+            (("enrollments", "--step", "confirmin"), ["no journey has a step 'confirmin'", "did you mean 'confirming'?"]),
+            (
+                ("enrollments", "--by", "step", "--step", "nope"),
+                ["no journey has a step 'nope'", "known here: confirming, month"],
+            ),
+        ):
+            done = await run(*arguments)
+            found = [whole.startswith(part) for whole, part in zip(done.stderr.splitlines(), said, strict=True)]
+            assert (1, [True, True]) == (done.returncode, found), done.stderr
+        await people.query("update enrollments set step = 'before' where journey = 'once' returning 1")
+        for step, n in (("before", 1), ("month", 0), ("", 0)):
+            assert n == len(answer(await run("enrollments", "--journey", "once", "--step", step, "--json")))
+
+
+async def test_a_customer_without_a_name_is_refused(tmp_path: Path, database_url: str, run: Any) -> None:
+    """An empty variable of the shell means nobody, and suggests nobody: one line, and 2."""
+    async with opened(tmp_path, database_url) as people:
+        await people.identify("ada")
+        for arguments in (("why", ""), ("erase", "", "--yes"), ("enrollments", "--customer", " "), ("export", "")):
+            done = await run(*arguments)
+            assert (2, "the customer's name is empty\n") == (done.returncode, done.stderr)
+
+
+async def test_a_new_project_that_does_not_compile_has_nothing_that_goes_on(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`up` says so; later, what was deployed before goes on."""
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/broken.yaml": "journey: broken\n"})
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    assert "run `sojourn deploy`; no journey runs until then\n" in capsys.readouterr().err
+    (folder / "journeys/broken.yaml").unlink()
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    (folder / "journeys/broken.yaml").write_text("journey: broken\n")
+    await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    assert "run `sojourn deploy`; what was deployed before goes on\n" in capsys.readouterr().err
 
 
 class _Interrupted:

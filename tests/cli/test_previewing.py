@@ -104,6 +104,27 @@ async def test_what_cannot_be_previewed_says_why(people: People, run: Any, tmp_p
         assert (arguments, code, True) == (arguments, done.returncode, said in done.stderr), done.stderr
 
 
+async def test_a_message_that_fails_is_told_what_to_mend(people: People, run: Any, tmp_path: Path) -> None:
+    """What a journey sends compiles, so that the values are it; what none sends isn't validated at all."""
+    offer = tmp_path / "templates/email/offer.html"
+    written = offer.read_text()
+    (tmp_path / "templates/email/offer.it.html").unlink()
+    (tmp_path / "templates/sms/broken.txt").write_text("{{ x")
+    for arguments, number, mend in (
+        (
+            ("offer", "--customer", "ada"),
+            "((customer.sign_ups + 9) ** 9999)",
+            "it compiles, and fails with this customer's values",
+        ),
+        (("offer",), "(9 ** 9999)", "it compiles, and fails with the values that nobody has"),
+        (("broken", "--channel", "sms"), "1", "mend the template; no journey sends it"),
+    ):
+        offer.write_text(written.replace("1234.5", number))
+        done = await run("preview", *arguments)
+        assert (1, True) == (done.returncode, mend in done.stderr), done.stderr
+    assert 0 == (await run("validate")).returncode
+
+
 async def test_a_message_is_tried_out(people: People, run: Any, tmp_path: Path) -> None:
     """Through the real channel, marked as a test, in the log without the address, and nowhere else; a failure says so."""
     done = await run("send-test", "offer", "--to", "me@example.com", "--customer", "ada")

@@ -23,17 +23,17 @@ TOKEN = "tok-41fd"
 @pytest.fixture(autouse=True)
 def module() -> Iterator[None]:
     """The page's code block as the module that the page says it is."""
-    made = ModuleType("channels.example_sms")
+    made = ModuleType("own.example_sms")
     exec(compile(BLOCKS[0], "docs/adding-a-channel.md", "exec"), made.__dict__)
-    sys.modules["channels.example_sms"] = made
+    sys.modules["own.example_sms"] = made
     yield
-    del sys.modules["channels.example_sms"]
+    del sys.modules["own.example_sms"]
 
 
 class TestThePage(HttpCases):
     """Every conformance case for the page's adapter, before a stand-in of its provider."""
 
-    use, name, base = "channels.example_sms", "sms", "url"
+    use, name, base = "own.example_sms", "sms", "url"
     settings: ClassVar = {"token": TOKEN, "rate": 50.0}
     secrets: ClassVar = (TOKEN,)
 

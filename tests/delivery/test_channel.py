@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -144,6 +145,20 @@ def test_what_cannot_be_loaded(use: object, words: str) -> None:
         load_channel("sms", {"use": use})
     assert str(refused.value).startswith("channel 'sms': ")
     assert refused.value.mend
+
+
+def test_a_module_behind_a_package_of_the_same_name_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A project's folder `channels` is found after Sojourn's own: the file is named, and the name that works."""
+    for folder in ("channels", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "example_sms.py").write_text("from channels.noop import channel\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    for use, own in (("channels.example_sms", "own.example_sms"), ("channels.example_sms.channel", "own.example_sms.channel")):
+        with pytest.raises(ChannelError, match=f"channels/example_sms.py is there, .*write `use: {own}`"):
+            load_channel("sms", {"use": use})
+        assert load_channel("sms", {"use": own})
+    with pytest.raises(ChannelError, match="Check `use`"):
+        load_channel("sms", {"use": "channels.mime"})
 
 
 def test_settings_are_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def choose(compiled: Compiled, folder: Path, names: Sequence[str] = (), text: st
     wanted = [c for c in every if not names or any(_means(name, c, folder) for name in names)]
     for name in names:
         if not any(_means(name, c, folder) for c in every):
-            raise NoSuchTest(_nothing(name, compiled), nearest(name, {*compiled.plans, *compiled.tests}))
+            raise _nothing(name, compiled)
     found = [c for c in wanted if text.lower() in c.test.test.lower()]
     if not found:
         raise NoSuchTest(f"none of {len(wanted)} titles has {text!r} in it")
@@ -87,10 +87,12 @@ def _means(name: str, chosen: Chosen, folder: Path) -> bool:
     return path == file or path in file.parents
 
 
-def _nothing(name: str, compiled: Compiled) -> str:
+def _nothing(name: str, compiled: Compiled) -> NoSuchTest:
     if name in compiled.plans:
-        return f"the journey {name!r} has no test"
-    return f"there is no test file and no journey {name!r}"
+        where = f"write one into journeys/tests/{name}.yaml: docs/how-to/test-a-journey.md shows how"
+        return NoSuchTest(f"the journey {name!r} has no test", where)
+    known = {*compiled.plans, *compiled.tests}
+    return NoSuchTest(f"there is no test file and no journey {name!r}", nearest(name, known))
 
 
 def rounds(compiled: Compiled, chosen: Sequence[Chosen]) -> list[list[Chosen]]:
