@@ -153,7 +153,8 @@ def _body(message: Outgoing) -> bytes:
         boundary = "=_" + hashlib.sha256(boundary.encode()).hexdigest()[:40]
     line = f"--{boundary}\r\n".encode()
     head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
-    return head + line + line.join(_part(*part) for part in parts) + f"--{boundary}--\r\n".encode()
+    # The line end before a boundary is the boundary's (RFC 2046 section 5.1.1): each part keeps its own beside it.
+    return head + line + (b"\r\n" + line).join(_part(*part) for part in parts) + f"\r\n--{boundary}--\r\n".encode()
 
 
 def _part(kind: str, body: str) -> bytes:

@@ -56,6 +56,7 @@ def lines(text: str) -> list[str]:
 @example(subject=INJECTION, text=ODD, html=ODD)
 @example(subject="a" * 500, text=LONG, html=LONG)
 @example(subject="=?utf-8?q?x?=", text="", html=None)
+@example(subject="", text="ends in empty lines\r\r", html="")
 @example(subject="How to use it", text="ends in a blank \n.\nFrom me\n--=_\n", html="<p>\r\rx")
 def test_what_is_written_is_read(subject: str, text: str, html: str | None) -> None:
     """Subject and bodies come back as they were, whatever they hold, and make no header, part or command of their own."""
