@@ -278,7 +278,7 @@ def _fates(counted: Iterable[Any], plans: Mapping[str, Plan], target: Plan | Non
         at = places(old).get(r.step)
         to = dict(crossings(old, target, named)).get(-1 if at is None else at)
         if to is not None:
-            yield Fate(r.step, r.plan, r.n, "moves", str(getattr(target.ops[to], "step", "")), r.first)
+            yield Fate(r.step, r.plan, r.n, "moves", target.step_at(to) or "", r.first)
         else:
             yield Fate(r.step, r.plan, r.n, "moves" if at is None else "stranded", "", r.first)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
+from engine.core.moving import places
 from engine.core.plan import Op, Plan
 from engine.core.wire import Json, dump
 
@@ -55,7 +56,7 @@ def head_changed(old: Plan, new: Plan) -> tuple[str, ...]:
 
 def steps_of(plan: Plan) -> dict[str, Op]:
     """The operations that are steps, by id, in order: jumps have none."""
-    return {step: op for op in plan.ops if (step := getattr(op, "step", None)) is not None}
+    return {step: plan.ops[at] for step, at in places(plan).items()}
 
 
 def _fields_changed(old: Op, new: Op) -> tuple[str, ...]:

@@ -281,6 +281,10 @@ class Plan:
                 names |= {a.event for a in op.alternatives}
         return frozenset(n for n in names if n)
 
+    def step_at(self, op: int) -> str | None:
+        """The step at an operation; None where it is none of an author's, or behind the last."""
+        return getattr(self.ops[op], "step", None) if 0 <= op < len(self.ops) else None
+
     def awaits_delivery(self, send: int) -> bool:
         """Whether the send at this operation goes on with its next channel where it isn't delivered."""
         return self.ops[send + 2 : send + 3] == (NextChannel(send),)

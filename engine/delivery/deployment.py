@@ -57,7 +57,7 @@ class Deployment:
     that. `broadcasts` (by the event that sets them off), `scheduled` and `dated`: (plan, place among its entries) of the
     entries that the calendar or an event about a thing opens; `dates_read`: the attributes that move somebody's dates.
     `interpretation`: what `delivery.interpretation` keeps of it. `trials`: journey → the plan that a share of new entries gets
-    instead; `drained`: journeys that take nobody."""
+    instead; `drained`: journeys that take nobody. `channels`: those that a journey sends on or policy's consents name."""
 
     id: int
     policy: Policy
@@ -86,6 +86,7 @@ class Deployment:
     interpretation: Any = None
     trials: Mapping[str, tuple[Plan, float]] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
+    channels: frozenset[str] = field(init=False)
 
     @classmethod
     def of(cls, compiled: Compiled, plans: Mapping[str, Plan]) -> Deployment:
@@ -110,6 +111,8 @@ class Deployment:
             h.key for h in self.policy.holds if h.key
         }
         self._key_names = tuple(sorted(keys))
+        sent = {c for p in (*self.plans.values(), *on_trial) for op in p.ops if isinstance(op, Send) for c in op.channels}
+        self.channels = frozenset(sent.union(rule.channel for rule in self.policy.consent))
         conditions = [self.expression(q.condition) for q in self.policy.quiet_hours if q.condition is not None]
         self._hours_read = frozenset(name for c in conditions for name in c.uses.customer)
         self.hours_needs = self._needs_in({w for c in conditions for w in re.findall(r"\w+", c.source)})

@@ -72,7 +72,7 @@ def _row(r: Any, new: Plan, there: Carried, over: int) -> dict[str, Any]:
     return {
         "id": r.id,
         "plan": new.hash,
-        "step": getattr(new.ops[state.op], "step", None) if state.op < len(new.ops) else None,
+        "step": new.step_at(state.op),
         "state": encode_state(state),
         "wake_at": state.wake,
         "status": "parked" if state.status == "parked" and not there.anew else "live",

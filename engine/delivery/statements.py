@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.core.plan import Send
 from engine.core.wire import Json
 from engine.delivery.deployment import Deployment
 from engine.settings.problems import nearest
@@ -20,7 +19,7 @@ def unknown_in(deployment: Deployment, event: str, properties: Mapping[str, Json
     if event not in STATEMENTS:
         return []
     found = []
-    for kind, known in (("channel", _channels(deployment)), ("topic", frozenset(deployment.policy.topics))):
+    for kind, known in (("channel", deployment.channels), ("topic", frozenset(deployment.policy.topics))):
         value = properties.get(kind)
         if isinstance(value, str) and value not in ("", "*", *known):
             hint = nearest(value, known)
@@ -28,8 +27,3 @@ def unknown_in(deployment: Deployment, event: str, properties: Mapping[str, Json
             what = f"no {kind} is called {value[:60]!r}" if close else f"it names a {kind} that there isn't"
             found.append(f"{what}; {hint}" if hint else what)
     return found
-
-
-def _channels(deployment: Deployment) -> frozenset[str]:
-    used = {name for plan in deployment.plans.values() for op in plan.ops if isinstance(op, Send) for name in op.channels}
-    return frozenset(used.union(rule.channel for rule in deployment.policy.consent))

@@ -105,9 +105,7 @@ def _left(plan: Plan, op: int, visit: int, enrollment: int, traces: Mapping[str,
 
 
 def _keys(plan: Plan, op: int, visit: int, enrollment: int) -> Iterable[str]:
-    if op >= len(plan.ops):
-        return
-    step = getattr(plan.ops[op], "step", None)
+    step = plan.step_at(op)
     if step is not None:
         one = plan.ops[op]
         for attempt in range(len(one.channels) if isinstance(one, Send) else 1):

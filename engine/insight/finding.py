@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.authoring.model_tracking import BUILTIN
+from engine.core.moving import places
 from engine.delivery.addresses import ways_to_write
 from engine.delivery.deployments import Deployments
 from engine.delivery.naming import region_of
@@ -84,7 +85,7 @@ async def check_step(c: Connection, step: str, journey: str | None) -> None:
     """Raises UnknownStep where no plan of `journey` (None: of any) that is deployed or that somebody is inside of has a step of
     that id, and nobody ever stood in one."""
     plans = [p for p in await Deployments().plans_needed(c) if journey in (None, p.journey)]
-    known = {found for p in plans for op in p.ops if (found := getattr(op, "step", None))}
+    known = {step for p in plans for step in places(p)}
     if step not in known and not await chosen.any_is(c, chosen.Chosen(journey=journey, step=step)):
         raise UnknownStep(step, journey, problems.nearest(step, known))
 

@@ -68,12 +68,12 @@ def _where(move: Any, plan: Plan) -> str:
     """Where a `move` leads: a step of the plan that it was on already, or the same step of another `plan`."""
     pairs = tuple((here, there) for here, there in move.matched)
     if pairs and pairs == to_step(plan, pairs[0][1]):
-        return f"at {step_at(plan, pairs[0][1])}"
+        return f"at {plan.step_at(pairs[0][1])}"
     return f"with plan {plan.hash}"
 
 
 def _input(i: Any, plan: Plan) -> Moment:
-    steps = " and ".join(dict.fromkeys(step_at(plan, op) for op, _ in i.matched))
+    steps = " and ".join(dict.fromkeys(plan.step_at(op) or f"#{op}" for op, _ in i.matched))
     what = i.name or "an event"
     if i.kind == "begin":
         text, kind = f"Entered by {_event(i)}.", "entered"
@@ -104,8 +104,3 @@ def _event(i: Any) -> str:
     name = INNER.get(i.name or "", i.name) or "an event"
     plain = [f"{k} {v}" for k, v in (i.properties or {}).items() if isinstance(v, (str, int, float)) and len(str(v)) <= 24]
     return f"{name} ({', '.join(plain[:3])})" if plain and not (i.name or "").startswith("$") else name
-
-
-def step_at(plan: Plan, op: int) -> str:
-    """The step at an operation; its number where it has none."""
-    return str(getattr(plan.ops[op], "step", f"#{op}")) if op < len(plan.ops) else f"#{op}"

@@ -111,7 +111,7 @@ def _stood(row: Any, plan: Plan) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     if row.state is not None:
         state = decode_state(row.state)
-        step = getattr(plan.ops[state.op], "step", None) if state.op < len(plan.ops) else None
+        step = plan.step_at(state.op)
         if step is not None and state.at is not None:
             found[f"{row.id}/{step}/{state.visit}/0"] = state.at
     if row.status == "ended" and row.ended_at is not None and not any(isinstance(op, Loop) for op in plan.ops):

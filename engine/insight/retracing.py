@@ -186,7 +186,7 @@ def _because(reason: str) -> str:
 
 def step_of(plan: Plan, op: int) -> str:
     """The step at an operation; its number where it has none, "the end" behind the last."""
-    return str(getattr(plan.ops[op], "step", f"#{op}")) if op < len(plan.ops) else "the end"
+    return plan.step_at(op) or (f"#{op}" if op < len(plan.ops) else "the end")
 
 
 def place(plan: Plan, state: State) -> str:

@@ -137,7 +137,7 @@ def _watched(stage: Stage, enrollment: Enrollment) -> tuple[Watch, ...]:
     steps = stage.looked_for(plan)
     if not steps or enrollment.status != "live" or state.status != "waiting":
         return ()
-    step = str(getattr(plan.ops[state.op], "step", ""))
+    step = plan.step_at(state.op) or ""
     return (*steps.get((plan.hash, step), ()), *steps.get((plan.hash, ""), ()))
 
 

@@ -185,4 +185,4 @@ class Stage:
 
 def step_of(plan: Plan, op: int) -> str:
     """The step of an operation; "" where it has none, or behind the last."""
-    return str(getattr(plan.ops[op], "step", "")) if 0 <= op < len(plan.ops) else ""
+    return plan.step_at(op) or ""

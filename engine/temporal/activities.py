@@ -93,7 +93,7 @@ class Activities:
                 {
                     "id": m,
                     "reason": c_.reason,
-                    "step": getattr(plan.ops[c_.op], "step", None) if c_.op < len(plan.ops) else None,
+                    "step": plan.step_at(c_.op),
                     "state": None if state is None else compact.encode_state(state),
                     "seq": None if state is None else state.seq,
                 }
