@@ -11,7 +11,7 @@ help:
 	@echo "make up       the whole system in the foreground, data in .sojourn"
 	@echo "make test     the tests"
 	@echo "make check    format, lint, types, the floors, the tests"
-	@echo "make nightly  the tests that take minutes, and new examples for those of properties"
+	@echo "make nightly  the tests that take minutes"
 	@echo "make mutants  which small changes of the clock and the gates no test notices"
 	@echo "make bench    the numbers"
 	@echo "make clients  Segment's client for Node, which tests run where it is there (needs npm)"
@@ -34,8 +34,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 nightly: $(READY)
-	@$(BIN)/pytest -m nightly --hypothesis-profile searching
-	@$(BIN)/pytest -n 3 --hypothesis-profile searching tests/authoring tests/channels tests/core tests/delivery tests/intake tests/proofs
+	@$(BIN)/pytest -m nightly
 
 mutants: $(READY)
 	@$(BIN)/python -m tests.core.mutating
