@@ -203,7 +203,7 @@ def _said(
         end = "" if until is None else until.astimezone(UTC).isoformat()
         if end:
             told["until"] = end
-        if state == "granted" and channel in (shown.proven, "*"):  # of every channel: what needs a proof is said again by itself
+        if state == "granted" and channel == shown.proven:
             told["confirmed"] = True
         name = f"{customer}/{shown.state}/{channel}/{topic or '*'}/{state}/{end}"
         yield Incoming("track", SOURCE, name, "consent_changed", told, customer=customer)

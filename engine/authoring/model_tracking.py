@@ -145,7 +145,7 @@ BUILTIN: tuple[EventType, ...] = (
         (
             ("channel", _TEXT),
             ("topic", _TEXT),
-            ("state", Type("enum", values=("granted", "withdrawn", "pending"))),
+            ("state", Type("enum", values=("granted", "withdrawn", "pending", "cleared"))),
             ("source", _TEXT),
             ("wording", _TEXT),
             ("until", Type("datetime")),

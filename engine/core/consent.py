@@ -1,6 +1,8 @@
 """Gate 6: has the customer agreed to messages on this channel, about this topic? Rules: `semantics.md`, "Consent".
 
 A statement has a breadth: every channel or one, every topic or one. Where a case is in doubt, nothing is sent.
+One that is `cleared` takes back what was said before of exactly its breadth, and wider consents for what it is about; snoozes
+run on.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ def consent(case: Case, now: datetime) -> GateAnswer:
         return _SKIPPED
     channel, topic = case.message.channel, case.message.topic
     about = channel if topic is None else f"{channel} about {topic}"
-    told = _current([s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)])
-    if len(told) == 1 and told[0].state == "granted" and _lasts(told[0], now):
-        return _given(case, told[0], about)
+    said = [s for s in case.facts.consents if s.channel in (channel, "*") and s.topic in (topic, None)]
+    if len(said) == 1 and said[0].state == "granted" and _lasts(said[0], now):
+        return _given(case, said[0], about)
+    told = _current(said)
     breadths = {(s.channel, s.topic) for s in told}
     withdrawn = [w for b in breadths if (w := _withdrawal(_of(told, b), now))]
-    granted = [g for b in breadths if (g := _grant(_of(told, b), now))]
+    granted = [g for b in breadths if (g := _grant(_of(told, b), now)) and not _outdone(g, said)]
     for statement in sorted(withdrawn, key=lambda s: (s.until is not None, _order(s))):
         whole = statement.channel == "*" or statement.topic is None
         if whole or not any(_order(g) > _order(statement) for g in granted):
@@ -43,13 +46,18 @@ def consent(case: Case, now: datetime) -> GateAnswer:
 def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
     """Whether the latest of these statements about exactly `channel` and `topic` is a consent that lasts, and nothing of it was
     taken back since."""
-    grant = _grant(_of(told, (channel, topic)), now)
+    grant = _grant(_of(_uncleared(told), (channel, topic)), now)
     return grant is not None and not taken_back(told, grant, channel, now)
+
+
+def consented(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
+    """Whether a consent of exactly this breadth lasts, whatever else stands in its way."""
+    return _grant(_of(_uncleared(told), (channel, topic)), now) is not None
 
 
 def refusal(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> ConsentFact | None:
     """The withdrawal for good of exactly this breadth that stands; None where none does. Snoozes are left aside."""
-    return _withdrawal([s for s in _of(told, (channel, topic)) if s.until is None or s.state != "withdrawn"], now)
+    return _withdrawal([s for s in _of(_uncleared(told), (channel, topic)) if s.until is None or s.state != "withdrawn"], now)
 
 
 def snooze(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> ConsentFact | None:
@@ -62,6 +70,7 @@ def awaiting(told: Sequence[ConsentFact], channel: str, topic: str | None, now: 
     """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
     they are about), oldest first. A snooze that is over counts as if it hadn't been said."""
     breadths = {(s.channel, s.topic) for s in told if s.channel in (channel, "*") and topic in (None, s.topic)}
+    told = _uncleared(told)
     latest = [_standing(_of(told, b), now) for b in breadths]
     return sorted((s for s in latest if s is not None and s.state == "pending"), key=lambda s: s.version)
 
@@ -75,15 +84,16 @@ def taken_back(told: Iterable[ConsentFact], since: ConsentFact, channel: str, no
         and _lasts(s, now)
         and (s.channel in (channel, "*") or channel == "*")
         and (s.topic == since.topic or None in (s.topic, since.topic))
-        for s in _current(told)
+        for s in _unended(told)
     )
 
 
 def lifted(mine: Sequence[ConsentFact], theirs: Sequence[ConsentFact], now: datetime) -> list[ConsentFact]:
     """The withdrawals among `mine` that still hold, or will again, and that a consent among `theirs`, or their end of a snooze,
-    would lift if both were one person's history. Said once more at `now`, they hold in it as long as they did alone."""
+    or what they have cleared, would lift if both were one person's history. Said once more at `now`, they hold in it as long as
+    they did alone."""
     mine = _current(mine)
-    granted = [s for s in theirs if (s.state == "granted" and _lasts(s, now)) or _ends(s)]
+    granted = [s for s in theirs if (s.state == "granted" and _lasts(s, now)) or _ends(s) or s.state == "cleared"]
     found: dict[tuple[str, str | None, datetime | None], ConsentFact] = {}
     # A grant that something else took the place of lifts nothing.
     stands = {(s.channel, s.topic): s for s in sorted(mine, key=_order)}
@@ -101,7 +111,9 @@ def lifted(mine: Sequence[ConsentFact], theirs: Sequence[ConsentFact], now: date
 
 def _lifts(granted: ConsentFact, withdrawn: ConsentFact) -> bool:
     """Whether a consent of that breadth, said later, lifts the withdrawal: a wide one is lifted only by one as wide. The end of a
-    snooze lifts snoozes as wide."""
+    snooze lifts snoozes as wide; clearing lifts what is as wide and no snooze."""
+    if granted.state == "cleared":
+        return withdrawn.until is None and (granted.channel, granted.topic) == (withdrawn.channel, withdrawn.topic)
     if _ends(granted):
         return withdrawn.until is not None and (granted.channel, granted.topic) == (withdrawn.channel, withdrawn.topic)
     if withdrawn.channel == "*" or withdrawn.topic is None:
@@ -156,6 +168,33 @@ def _ends(statement: ConsentFact) -> bool:
 
 
 def _current(told: Iterable[ConsentFact]) -> list[ConsentFact]:
+    """Without what was cleared, and without the snoozes that ended before their time."""
+    return _unended(_uncleared(told))
+
+
+def _uncleared(told: Iterable[ConsentFact]) -> list[ConsentFact]:
+    """Without the statements, snoozes left aside, after which exactly their breadth was cleared."""
+    told = list(told)
+    cleared = [s for s in told if s.state == "cleared"]
+    return [s for s in told if s.state != "cleared" and not any(_clears(c, s) for c in cleared)] if cleared else told
+
+
+def _clears(cleared: ConsentFact, statement: ConsentFact) -> bool:
+    if (statement.state == "withdrawn" and statement.until is not None) or _order(statement) > _order(cleared):
+        return False
+    return (statement.channel, statement.topic) == (cleared.channel, cleared.topic)
+
+
+def _outdone(granted: ConsentFact, told: Iterable[ConsentFact]) -> bool:
+    """Whether something narrower was cleared since: the consent holds elsewhere, and lifts what it lifted."""
+    return any(s.state == "cleared" and _covers(granted, s) and _order(s) > _order(granted) for s in told)
+
+
+def _covers(wide: ConsentFact, narrow: ConsentFact) -> bool:
+    return wide.channel in (narrow.channel, "*") and wide.topic in (narrow.topic, None)
+
+
+def _unended(told: Iterable[ConsentFact]) -> list[ConsentFact]:
     """Without the snoozes that ended before their time, because an end as wide was said later."""
     ends: dict[tuple[str, str | None], tuple[datetime, int]] = {}
     told = list(told)

@@ -15,12 +15,13 @@ from engine.core.plan import Window
 
 @dataclass(frozen=True, slots=True)
 class ConsentFact:
-    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel. `until`: when it ends; a
-    withdrawal that ends is a snooze. `source`: how it was said, `wording`: the version of the text agreed to; "" unknown."""
+    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel. `cleared`: what was said
+    before of exactly this breadth holds no more. `until`: when it ends; a withdrawal that ends is a snooze. `source`: how it was
+    said, `wording`: the version of the text agreed to; "" unknown."""
 
     channel: str
     topic: str | None
-    state: Literal["granted", "withdrawn", "pending"]
+    state: Literal["granted", "withdrawn", "pending", "cleared"]
     at: datetime
     source: str = ""
     until: datetime | None = None

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from engine.core.case import open_case
-from engine.core.consent import awaiting, consent, refusal, taken_back
+from engine.core.consent import awaiting, consent, consented, refusal, taken_back
 from engine.core.facts import ConsentFact, Facts, Message
 from engine.core.policy import Policy
 
@@ -29,7 +29,7 @@ class Said(NamedTuple):
 
     channel: str
     topic: str | None
-    state: Literal["granted", "withdrawn"]
+    state: Literal["granted", "withdrawn", "cleared"]
 
 
 def is_on(policy: Policy, facts: Facts, choice: Choice, now: datetime) -> bool:
@@ -56,21 +56,31 @@ def statements(
 ) -> list[Said]:
     """What has to be said, in order, so that every choice of `wanted` is as it says; nothing where it is so already.
 
-    A withdrawal of all channels, of a whole channel, or of a topic on all of them gives way only to a consent as wide: then that
-    is said, and whatever else it would bring is withdrawn one by one; on `others`, channels that were not shown, and on those of
-    which nothing is wanted, as a whole: topics that policy will have one day too. On channels that are `unproven` what is wanted
-    is then agreed to by itself, so that it can be asked to be confirmed."""
+    A withdrawal of all channels, of a whole channel, or of a topic on all of them is in the way of anything narrower: it is
+    cleared, with what was agreed to of whole channels before, and what comes back by that and isn't wanted is withdrawn; on
+    `others`, channels that were not shown, and on those of which nothing is wanted, as a whole: topics that policy will have one
+    day too. On channels that are `unproven` what comes back is agreed to once more, so that it can be asked to be confirmed."""
     changes = {choice: on for choice, on in wanted.items() if is_on(policy, facts, choice, now) != on}
-    widths = _in_the_way(facts.consents, [choice for choice, on in changes.items() if on], now)
-    brought = {choice for choice in wanted if any(_covers(w, choice) for w in widths)}
-    kept = {c for c in brought if wanted[c] and c.channel not in unproven}
-    left = {c.channel for c in wanted} - {c.channel for c, on in wanted.items() if on} if ("*", None) in widths else set()
-    found = [Said(*width, "granted") for width in widths]
+    widths = [w for w in _in_the_way(facts.consents, [choice for choice, on in changes.items() if on], now) if w not in changes]
+    found = [Said(*width, "cleared") for width in widths]
+    everything = Choice("*", None) in widths
+    channels = sorted({c.channel for c in wanted}) if everything else []
+    found += [Said(channel, None, "cleared") for channel in channels if consented(facts.consents, channel, None, now)]
     found += [Said(other, w.topic, "withdrawn") for w in widths if w.channel == "*" for other in sorted(others)]
+    left = set(channels) - {c.channel for c, on in wanted.items() if on}
     found += [Said(channel, None, "withdrawn") for channel in sorted(left)]
-    off = [c for c, on in wanted.items() if c.channel not in left and (c in brought - kept or (c in changes and not on))]
-    found += [Said(*c, "withdrawn") for c in off]
-    return [*found, *(Said(*c, "granted") for c, on in changes.items() if on and c not in widths)]
+    before = _after(facts, found, now)
+    comes = {c for c in wanted if c.channel not in left and is_on(policy, before, c, now)}
+    back = {c for c in comes if c in changes and wanted[c] and c.channel in unproven}
+    found += [Said(*c, "withdrawn") for c in wanted if c in back or (c in comes and not wanted[c])]
+    return [*found, *(Said(*c, "granted") for c, on in wanted.items() if on and (c in back or c not in comes))]
+
+
+def _after(facts: Facts, said: Iterable[Said], now: datetime) -> Facts:
+    """The customer once this has been said."""
+    last = max((s.version for s in facts.consents), default=0)
+    new = [ConsentFact(*s, now, version=last + n) for n, s in enumerate(said, 1)]
+    return replace(facts, consents=(*facts.consents, *new))
 
 
 def _in_the_way(told: Sequence[ConsentFact], wanted: Sequence[Choice], now: datetime) -> list[Choice]:
@@ -78,7 +88,3 @@ def _in_the_way(told: Sequence[ConsentFact], wanted: Sequence[Choice], now: date
     wide = [w for c in wanted for w in (Choice("*", None), Choice("*", c.topic), Choice(c.channel, None))]
     order = {w: (w.channel != "*", w.topic is not None) for w in wide}
     return [w for w in sorted(order, key=lambda w: (order[w], w.channel, w.topic or "")) if refusal(told, *w, now) is not None]
-
-
-def _covers(wide: Choice, choice: Choice) -> bool:
-    return wide.channel in ("*", choice.channel) and wide.topic in (None, choice.topic)

@@ -151,14 +151,17 @@ def keyword(incoming: Incoming) -> str:
     return next((word for word, ways in KEYWORDS.items() if said in ways), "")
 
 
-def state_of(incoming: Incoming) -> Literal["granted", "withdrawn", "pending"] | None:
-    """What an event says of the customer's consent; None where it says nothing. A START of the past brings nobody back."""
+def state_of(incoming: Incoming) -> Literal["granted", "withdrawn", "pending", "cleared"] | None:
+    """What an event says of the customer's consent; None where it says nothing. A START of the past brings nobody back, nor does
+    what was cleared then."""
     if incoming.name == "unsubscribed":
         return "withdrawn"
     word = keyword(incoming)
     if word == STOP or (word == START and not incoming.past):
         return "withdrawn" if word == STOP else "granted"
     said = incoming.properties.get("state") if incoming.name == CHANGED else None
+    if said == "cleared":
+        return None if incoming.past else "cleared"
     return said if said in ("granted", "withdrawn", "pending") else None
 
 

@@ -50,7 +50,7 @@ consents = st.builds(
     ConsentFact,
     st.sampled_from([*CHANNELS, "*"]),
     _one_or_none(TOPICS),
-    st.sampled_from(["granted", "granted", "granted", "withdrawn", "pending"]),
+    st.sampled_from(["granted", "granted", "granted", "withdrawn", "pending", "cleared"]),
     near(),
     st.sampled_from(["", "website", "the till"]),
     st.one_of(st.none(), st.none(), near()),

@@ -23,7 +23,7 @@ said = st.builds(
     ConsentFact,
     channel=st.sampled_from(["email", "sms", "*"]),
     topic=st.sampled_from(["news", "offers", None]),
-    state=st.sampled_from(["granted", "withdrawn", "granted", "withdrawn", "pending"]),
+    state=st.sampled_from(["granted", "withdrawn", "granted", "withdrawn", "pending", "cleared"]),
     at=st.integers(0, 6).map(lambda n: NOW - n * DAY),
     until=st.one_of(st.none(), st.none(), st.integers(-2, 4).map(lambda n: NOW + n * DAY)),
 )

@@ -13,7 +13,7 @@ from tests.core.governing import NOON
 
 SOON = NOON + timedelta(seconds=1)
 
-State = Literal["granted", "withdrawn", "pending"]
+State = Literal["granted", "withdrawn", "pending", "cleared"]
 
 
 def said(
@@ -51,6 +51,10 @@ YES, NO = said(9, "granted"), said(8, "withdrawn")
         ([YES, said(8, "granted", topic=None)], True),
         ([YES, said(9, "withdrawn", topic=None, version=1)], False),
         ([said(9, "granted", version=1), said(9, "withdrawn", topic=None)], True),
+        ([YES, said(8, "cleared")], False),
+        ([YES, said(8, "cleared", topic=None)], True),
+        ([said(9, "cleared"), said(8, "granted")], True),
+        ([YES, said(8, "withdrawn", topic=None), said(7, "cleared", topic=None)], False),
     ],
 )
 def test_whether_somebody_agreed_and_took_nothing_back(told: list[ConsentFact], expected: bool) -> None:

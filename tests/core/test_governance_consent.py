@@ -14,7 +14,7 @@ from engine.core.governance import decide
 from engine.core.policy import ConsentRule
 from tests.core.governing import NOON, SOFT, facts, message, policy
 
-State = Literal["granted", "withdrawn", "pending"]
+State = Literal["granted", "withdrawn", "pending", "cleared"]
 
 
 def said(day: int, channel: str, topic: str | None, state: State, until: datetime | None = None, version: int = 0) -> ConsentFact:
@@ -23,6 +23,7 @@ def said(day: int, channel: str, topic: str | None, state: State, until: datetim
 
 
 OVER = NOON
+GOES = ("pass", "granted")
 LASTING = NOON + timedelta(seconds=1)
 
 
@@ -50,6 +51,22 @@ LASTING = NOON + timedelta(seconds=1)
         ([said(9, "email", "offers", "pending")], ("drop", "pending")),
         ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "pending")], ("drop", "pending")),
         ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "pending")], ("drop", "withdrawn")),
+        ([said(9, "email", "offers", "cleared")], ("drop", "none")),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "cleared")], ("drop", "none")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "cleared")], ("drop", "none")),
+        ([said(9, "email", "offers", "cleared"), said(8, "email", "offers", "granted")], ("pass", "granted")),
+        ([said(9, "email", "offers", "granted"), said(8, "email", None, "withdrawn"), said(7, "email", None, "cleared")], GOES),
+        ([said(9, "email", None, "withdrawn"), said(8, "email", "offers", "cleared")], ("drop", "withdrawn")),
+        ([said(9, "*", None, "withdrawn"), said(8, "email", None, "cleared")], ("drop", "withdrawn")),
+        ([said(9, "*", None, "granted"), said(8, "email", None, "cleared")], ("drop", "none")),
+        ([said(9, "*", None, "granted"), said(8, "sms", None, "cleared")], GOES),
+        ([said(9, "*", None, "granted"), said(8, "*", "newsletter", "cleared")], GOES),
+        ([said(8, "*", None, "granted"), said(9, "email", None, "cleared")], GOES),
+        (
+            [said(9, "email", None, "withdrawn"), said(8, "*", None, "granted"), said(7, "email", None, "cleared")],
+            ("drop", "none"),
+        ),
+        ([said(9, "*", None, "withdrawn", LASTING), said(8, "*", None, "cleared")], ("drop", "snoozed")),
         ([said(9, "email", "offers", "granted", OVER)], ("drop", "ended")),
         ([said(9, "email", "offers", "granted", LASTING)], ("pass", "granted")),
         ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "granted", OVER)], ("drop", "withdrawn")),

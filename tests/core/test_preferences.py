@@ -18,10 +18,11 @@ from tests.core.test_consent_merged import histories, numbered
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TOPICS = ("news", "offers")
-RULES = (ConsentRule("email", "granted"), ConsentRule("sms"), ConsentRule("push", "granted"))
+RULES = (ConsentRule("email", "granted"), ConsentRule("sms", double_opt_in=True), ConsentRule("push", "granted"))
 POLICY = Policy((Tier("lifecycle"),), consent=RULES, topics=TOPICS)
 SHOWN = [Choice(channel, topic) for channel in ("email", "sms") for topic in TOPICS]
 ELSEWHERE = [Choice("push", topic) for topic in TOPICS]
+LATER = "a topic of one day"
 
 boxes = st.fixed_dictionaries({choice: st.booleans() for choice in SHOWN})
 
@@ -50,10 +51,29 @@ def test_what_was_ticked_is_on_and_the_rest_is_off(history: list[ConsentFact], w
     said = statements(POLICY, before, wanted, NOW, others=["push"])
     then = after(before, said)
     assert wanted == on(then, SHOWN)
-    nothing = {c.channel for c in SHOWN} - {c.channel for c in SHOWN if wanted[c]}
-    later = [Choice(channel, "a topic of one day") for channel in nothing]
+    ticked = {c.channel for c in SHOWN if wanted[c]}
+    later = [Choice(channel, LATER) for channel in ("email", "sms")]
     for choice, now_on in on(then, [*ELSEWHERE, *later]).items():
+        by_policy = choice.channel == "email" and "email" in ticked
+        assert not now_on or by_policy or is_on(POLICY, before, choice, NOW)
+
+
+@settings(max_examples=200)
+@given(histories, boxes)
+def test_what_is_unproven_is_off_until_it_is_confirmed(history: list[ConsentFact], wanted: dict[Choice, bool]) -> None:
+    """What a double opt-in brings back is what was ticked, when that is confirmed, and no topic of another day."""
+    before = known([s for s in history if s.until is None])
+    said = statements(POLICY, before, wanted, NOW, others=["push"], unproven=["sms"])
+    asked = after(before, said)
+    new = {s for s in asked.consents if s.version >= 1000 and (s.channel, s.state) == ("sms", "granted")}
+    waiting = replace(asked, consents=tuple(replace(s, state="pending") if s in new else s for s in asked.consents))
+    texts = [c for c in SHOWN if c.channel == "sms"]
+    for choice, now_on in on(waiting, [*texts, Choice("sms", LATER)]).items():
         assert not now_on or is_on(POLICY, before, choice, NOW)
+    confirmed = [replace(s, at=NOW + timedelta(seconds=2), version=s.version + 1000) for s in new]
+    then = replace(waiting, consents=(*waiting.consents, *confirmed))
+    assert {c: wanted[c] for c in texts} == on(then, texts)
+    assert not on(then, [Choice("sms", LATER)])[Choice("sms", LATER)] or is_on(POLICY, before, Choice("sms", LATER), NOW)
 
 
 @given(histories)
@@ -66,12 +86,13 @@ def test_nothing_is_said_of_what_is_so_already(history: list[ConsentFact]) -> No
     assert [] == statements(POLICY, then, wanted, NOW + timedelta(seconds=2), others=["push"])
 
 
-def test_a_wide_withdrawal_is_lifted_as_wide_and_the_rest_withdrawn_one_by_one() -> None:
+def test_a_wide_withdrawal_is_cleared_and_the_rest_withdrawn_one_by_one() -> None:
     """Who left everything and comes back for one topic gets just that."""
     gone = known([ConsentFact("*", None, "withdrawn", NOW)])
-    said = statements(POLICY, gone, {c: c == Choice("email", "news") for c in SHOWN}, NOW, others=["push"])
-    assert Said("*", None, "granted") == said[0]
-    assert {("email", "offers"), ("sms", None), ("push", None)} == {(s.channel, s.topic) for s in said if s.state == "withdrawn"}
+    said = statements(POLICY, gone, {c: c == Choice("sms", "news") for c in SHOWN}, NOW, others=["push"])
+    assert Said("*", None, "cleared") == said[0]
+    assert [Said("sms", "news", "granted")] == [s for s in said if s.state == "granted"]
+    assert {("email", None), ("push", None)} == {(s.channel, s.topic) for s in said if s.state == "withdrawn"}
 
 
 def test_soft_opt_in_shows_as_on_and_a_snooze_does_not_show_as_off() -> None:

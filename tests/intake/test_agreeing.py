@@ -128,6 +128,14 @@ async def test_a_reply_that_is_a_stop_word_suppresses_the_address(door: Doorway,
     assert ([("sms", "+39333", "stop")] if stops else []) == found
 
 
+async def test_what_is_cleared_counts_from_now_and_not_as_history(door: Doorway) -> None:
+    """What was withdrawn holds no more, and nothing is agreed to; of the past it would bring back who has left since."""
+    await door.accept(agrees(1, state="withdrawn"), replace(agrees(2, state="cleared"), history=True))
+    assert ["withdrawn"] == [state for *_, state in await said(door)]
+    await door.accept(agrees(3, state="cleared"), agrees(4, state="gone"))
+    assert ["withdrawn", "cleared"] == [state for *_, state in await said(door)]
+
+
 @pytest.mark.parametrize("source", ["token/crm", "shop"])
 async def test_history_that_does_not_say_when_lifts_no_withdrawal(door: Doorway, source: str) -> None:
     """It waits for its confirmation, also where the source shares its message ids with one that is live."""

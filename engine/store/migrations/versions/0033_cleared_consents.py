@@ -1,0 +1,18 @@
+"""Statements that take back what was said before, and agree to nothing."""
+
+from alembic import op
+
+revision = "0033"
+down_revision = "0031"
+branch_labels = None
+depends_on = None
+
+CLEARED = """
+alter table consents drop constraint consents_state_check,
+    add constraint consents_state_check check (state in ('granted', 'withdrawn', 'pending', 'cleared'));
+"""
+
+
+def upgrade() -> None:
+    """Let statements be cleared."""
+    op.execute(CLEARED)
