@@ -1,5 +1,5 @@
-"""Temporal's histories against today's code: with which cohorts this worker would go on, and whom the others carry. Reads
-only."""
+"""Temporal's histories against today's code: with which cohorts, broadcasts and chores this worker would go on, and whom the
+others carry. Reads only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from engine.temporal.histories import BadHistory, Kept, Run
 from engine.temporal.plans import SHELF
 from engine.temporal.replaying import Replayed, replay
 
+BESIDE = 100
+"""Runs of broadcasts, and of chores, at the most: chores begin every few seconds, and all are alike."""
+
 NO_PLAN = "no plan of it is in this database: a worker of this project can't go on with it"
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A run that doesn't replay: why, and the enrollments that it carries (none where it is closed)."""
+    """A run that doesn't replay: why, and the enrollments that it carries (none where it is closed, or no cohort)."""
 
     run: Run
     reason: str
@@ -65,7 +68,9 @@ class Report:
                 {
                     "workflow": b.run.workflow,
                     "run": b.run.run,
-                    "journey": b.run.journey,
+                    "kind": b.run.kind,
+                    "name": b.run.name,
+                    "journey": b.run.journey if b.run.kind == "cohort" else None,
                     "open": b.run.open,
                     "reason": b.reason,
                     "enrollments": list(b.enrollments),
@@ -94,19 +99,25 @@ async def replay_stored(
     step: Callable[[], None] = lambda: None,
     prefix: str = PREFIX,
 ) -> Report:
-    """Replay what Temporal still has, the newest first, at most `limit` runs. `export`: a folder that gets a file for each.
-    `begin` hears how many there are, `step` is called after each. Raises Unreachable."""
+    """Replay what Temporal still has, the newest first, at most `limit` runs of cohorts, and for all journeys also at most
+    `BESIDE` of broadcasts and as many of chores. `export`: a folder that gets a file for each. `begin` hears how many there are,
+    `step` is called after each. Raises Unreachable."""
     keys = encryption_keys(settings)
     client = await connect(temporal_address, settings.temporal.namespace, encryption_key=keys)
     query = histories.wanted(prefix, journey, open_only=open_only, since=since)
     found = await histories.runs(client, prefix, query, limit)
+    cohorts = [r for r in found if r.kind == "cohort"]
+    if journey is None:
+        beside = min(BESIDE, limit or BESIDE)
+        for query in histories.wanted_beside(prefix, open_only=open_only, since=since):
+            found += await histories.runs(client, prefix, query, beside)
     async with transaction(database) as c:
-        plans = await relay.plans_of(c, sorted({r.cohort for r in found}))
+        plans = await relay.plans_of(c, sorted({r.cohort for r in cohorts}))
         documents = await deployments.documents(c, sorted(set(plans.values())))
     unknown = _shelve(documents)
     begin(len(found))
-    broken = {r: NO_PLAN for r in found if plans.get(r.cohort) not in documents}
-    broken |= {r: unknown[plans[r.cohort]] for r in found if plans.get(r.cohort) in unknown}
+    broken = {r: NO_PLAN for r in cohorts if plans.get(r.cohort) not in documents}
+    broken |= {r: unknown[plans[r.cohort]] for r in cohorts if plans.get(r.cohort) in unknown}
     gone: list[Run] = []
     written: list[Path] = []
 
@@ -121,7 +132,8 @@ async def replay_stored(
                 step()
                 continue
             if export is not None:
-                written.append(histories.to_file(export, run, documents[plans[run.cohort]], history))
+                plan = documents[plans[run.cohort]] if run.kind == "cohort" else None
+                written.append(histories.to_file(export, run, plan, history))
             yield run, history
 
     started = time.monotonic()
@@ -132,7 +144,7 @@ async def replay_stored(
     seconds = time.monotonic() - started
     broken |= {t.run: t.reason for t in fitting if t.reason}
     async with transaction(database) as c:
-        inside = await relay.members_of(c, sorted({r.cohort for r in broken if r.open}))
+        inside = await relay.members_of(c, sorted({r.cohort for r in broken if r.open and r.cohort}))
     return Report(
         fits=sum(not t.reason for t in fitting),
         broken=tuple(Broken(r, why, tuple(inside.get(r.cohort, ())) if r.open else ()) for r, why in broken.items()),
@@ -167,7 +179,8 @@ async def replay_files(
 ) -> Report:
     """Replay histories that were exported, each with the plan that it was exported with."""
     for one in kept:
-        SHELF.add(plan_from_json(one.plan))
+        if one.plan is not None:
+            SHELF.add(plan_from_json(one.plan))
     started = time.monotonic()
     told = []
     async for one_told in replay(histories.from_files(list(kept)), encryption_key=encryption_keys(settings), sandboxed=sandboxed):

@@ -66,8 +66,8 @@ def replay(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay what cohorts did in Temporal against today's code: before a worker is upgraded, run the new version's `replay`.
-    With --customer: what one customer lived through, step by step, from what is recorded of them.
+    """Replay what cohorts, broadcasts and chores did in Temporal against today's code: before a worker is upgraded, run the new
+    version's `replay`. With --customer: what one customer lived through, step by step, from what is recorded of them.
 
     Each run that doesn't replay is named with the reason, and with the enrollments that the new worker would break. Exit code 1
     where there is one, or where a customer's replay ends otherwise than is recorded.
@@ -148,12 +148,11 @@ def _show(report: Report, limit: int) -> None:
     """For people."""
     total = report.fits + len(report.broken)
     if report.broken:
-        table = listing("journey", "cohort", "run", "", "carries", "reason", folds=("reason",))
+        table = listing("journey", "what", "run", "", "carries", "reason", folds=("reason",))
         for b in report.broken[:SHOWN]:
-            state = "open" if b.run.open else "closed"
-            table.add_row(
-                *(Text(t) for t in (b.run.journey, str(b.run.cohort), b.run.run[:8], state, _carried(b.enrollments))), b.reason
-            )
+            journey, state = b.run.journey if b.run.kind == "cohort" else "", "open" if b.run.open else "closed"
+            what = f"{b.run.kind} {b.run.name}"
+            table.add_row(*(Text(t) for t in (journey, what, b.run.run[:8], state, _carried(b.enrollments), b.reason)))
         show_table(table)
         if len(report.broken) > SHOWN:
             out.print(f"… and {len(report.broken) - SHOWN} more (--json has all)", style="dim")
@@ -162,7 +161,9 @@ def _show(report: Report, limit: int) -> None:
             out.print(
                 f"this worker would break {len(report.enrollments)} enrollments: {_carried(report.enrollments)}", style="red"
             )
-        else:
+        if beside := [f"{b.run.kind} {b.run.name}" for b in report.broken if b.run.open and b.run.kind != "cohort"]:
+            out.print(f"this worker would stop {_named(beside)}", style="red")
+        if not (report.enrollments or beside):
             out.print("none of them carries anybody any more", style="dim")
     elif total:
         out.print(f"all {total} runs replay ({report.events} events)", style="green")
@@ -176,7 +177,11 @@ def _show(report: Report, limit: int) -> None:
         out.print(f"the newest {limit}; --limit replays more", style="dim")
 
 
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 def _carried(enrollments: tuple[int, ...]) -> str:
     """Numbers of enrollments, some of them where there are many."""
-    more = f" and {len(enrollments) - SHOWN} more" if len(enrollments) > SHOWN else ""
-    return ", ".join(map(str, enrollments[:SHOWN])) + more
+    return _named([str(e) for e in enrollments])

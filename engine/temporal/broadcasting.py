@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from engine.core.wire import Json
 from engine.temporal.activities import beating
 from engine.temporal.broadcast_workflow import CARRY
-from engine.temporal.client import RPC_TIMEOUT, Journeys, Unreachable
+from engine.temporal.client import RPC_TIMEOUT, Journeys, Unreachable, broadcast_prefix
 from engine.temporal.grouping import BULK, main_queue, queue_name
 
 AT_ONCE_SECONDS = 2.0
@@ -54,7 +54,7 @@ class Broadcasting:
 
 def broadcast_id(prefix: str, broadcast: int, turn: int) -> str:
     """The workflow id of a turn of a broadcast."""
-    return f"{prefix}-broadcast-{broadcast}-{turn}"
+    return f"{broadcast_prefix(prefix)}{broadcast}-{turn}"
 
 
 async def carry(journeys: Journeys, broadcast: int, turn: int) -> None:

@@ -27,7 +27,7 @@ from temporalio.service import RPCError
 from engine.observe import metrics
 from engine.temporal.activities import beating
 from engine.temporal.chore_workflow import CHORE
-from engine.temporal.client import RPC_TIMEOUT, Journeys, Unreachable
+from engine.temporal.client import RPC_TIMEOUT, Journeys, Unreachable, chore_prefix
 from engine.temporal.grouping import BULK, main_queue, queue_name
 
 AT_ONCE_SECONDS = 2.0
@@ -77,7 +77,7 @@ class Chores:
 
 def chore_id(prefix: str, name: str) -> str:
     """The id of a chore's Temporal Schedule."""
-    return f"{prefix}-chore-{name}"
+    return f"{chore_prefix(prefix)}{name}"
 
 
 async def keep(journeys: Journeys, chores: Sequence[Chore]) -> None:

@@ -36,6 +36,16 @@ def cohort_prefix(prefix: str) -> str:
     return f"{prefix}-cohort-"
 
 
+def broadcast_prefix(prefix: str) -> str:
+    """What the ids of broadcasts' workflows begin with."""
+    return f"{prefix}-broadcast-"
+
+
+def chore_prefix(prefix: str) -> str:
+    """What the ids of chores' Schedules and workflows begin with."""
+    return f"{prefix}-chore-"
+
+
 @dataclass(frozen=True, slots=True)
 class Journeys:
     """The cohorts of one project in one namespace. `prefix`: of task queues and workflow ids. `task_timeout_seconds`: how long a

@@ -1,6 +1,7 @@
-"""Histories of cohorts: which runs Temporal still has, what happened in them, and files to keep them in. Reads only.
+"""Histories of cohorts, broadcasts and chores: which runs Temporal still has, what happened in them, and files to keep them in.
+Reads only.
 
-A run is one execution of a cohort; each continue-as-new begins another one. Histories hold ids and moments, nothing personal.
+A run is one execution of a workflow; each continue-as-new begins another one. Histories hold ids and moments, nothing personal.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from engine.core.wire import Json
-from engine.temporal.client import Unreachable, cohort_prefix
+from engine.temporal.broadcast_workflow import CARRY
+from engine.temporal.chore_workflow import CHORE
+from engine.temporal.client import Unreachable, broadcast_prefix, chore_prefix, cohort_prefix
 
 RECORDER = "recorder"
 """Stands in files where the history names the machine or the process that did it."""
@@ -24,6 +27,7 @@ RECORDER = "recorder"
 STICKY = "TASK_QUEUE_KIND_STICKY"
 """The kind of a task queue that is one process's own, and called after it."""
 
+Kind = Literal["cohort", "broadcast", "chore"]
 
 CLOSED = ("Completed", "ContinuedAsNew", "Failed", "Canceled", "Terminated", "TimedOut")
 """How a run may have ended, as Temporal's queries call it."""
@@ -31,7 +35,8 @@ CLOSED = ("Completed", "ContinuedAsNew", "Failed", "Canceled", "Terminated", "Ti
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a cohort. `open`: it still runs, and carries the cohort's members. `cohort` 0: its id tells none."""
+    """One run of a workflow. `journey`: its type, which for cohorts is their journey's name. `open`: it still runs; a cohort then
+    carries its members. `cohort` 0: it is none, or its id doesn't tell."""
 
     workflow: str
     run: str
@@ -39,10 +44,22 @@ class Run:
     cohort: int
     open: bool
 
+    @property
+    def kind(self) -> Kind:
+        """What is run. No journey can have the type of the other two."""
+        return "broadcast" if self.journey == CARRY else "chore" if self.journey == CHORE else "cohort"
+
+    @property
+    def name(self) -> str:
+        """Of which cohort, broadcast (with its turn) or chore."""
+        if self.kind == "cohort":
+            return str(self.cohort)
+        return self.workflow.rpartition(f"-{self.kind}-")[2].partition("-run")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A history in a file: of which run, the plan (JSON) that it followed, and what happened."""
+    """A history in a file: of which run, the plan (JSON) that it followed, None without one, and what happened."""
 
     run: Run
     plan: Json
@@ -56,16 +73,21 @@ class BadHistory(Exception):
 def wanted(prefix: str, journey: str | None = None, *, open_only: bool = False, since: datetime | None = None) -> str:
     """Temporal's query for the runs of cohorts: of one journey (None: of all), perhaps only those that still run, begun at
     `since` or later. Paused ones are left out: the client can't read their status."""
+    of_journey = "" if journey is None else f" AND WorkflowType = '{quoted(journey)}'"
+    return _begun(cohort_prefix(prefix), open_only, since) + of_journey
+
+
+def _begun(start: str, open_only: bool, since: datetime | None) -> str:
     states = ("Running",) if open_only else ("Running", *CLOSED)
-    parts = [
-        f"WorkflowId STARTS_WITH '{quoted(cohort_prefix(prefix))}'",
-        f"ExecutionStatus IN ({', '.join(repr(s) for s in states)})",
-    ]
-    if journey is not None:
-        parts.append(f"WorkflowType = '{quoted(journey)}'")
+    parts = [f"WorkflowId STARTS_WITH '{quoted(start)}'", f"ExecutionStatus IN ({', '.join(repr(s) for s in states)})"]
     if since is not None:
         parts.append(f"StartTime >= '{since.astimezone(UTC).isoformat()}'")
     return " AND ".join(parts)
+
+
+def wanted_beside(prefix: str, *, open_only: bool = False, since: datetime | None = None) -> list[str]:
+    """The queries for the runs of what isn't a journey's: broadcasts, and chores."""
+    return [_begun(start, open_only, since) for start in (broadcast_prefix(prefix), chore_prefix(prefix))]
 
 
 def quoted(text: str) -> str:
@@ -101,13 +123,13 @@ async def fetch(client: Client, run: Run) -> WorkflowHistory | None:
 
 def to_file(folder: Path, run: Run, plan: Json, history: WorkflowHistory) -> Path:
     """Write a history with its plan into `folder`. The file."""
-    path = folder / f"{run.journey}-{run.cohort}-{run.run[:8]}.json"
+    path = folder / f"{run.journey}-{run.name}-{run.run[:8]}.json"
     path.write_text(to_text(plan, history), encoding="utf-8")
     return path
 
 
 def to_text(plan: Json, history: WorkflowHistory) -> str:
-    """A history with its plan as `from_file` reads it, without the names of machines."""
+    """A history with its plan (None: it follows none) as `from_file` reads it, without the names of machines."""
     body = {"workflow_id": history.workflow_id, "plan": plan, "history": _anonymous(json.loads(history.to_json()))}
     return json.dumps(body, indent=1, sort_keys=True) + "\n"
 
@@ -121,7 +143,7 @@ def from_file(path: Path) -> Kept:
         started = history.events[0].workflow_execution_started_event_attributes
         last = history.events[-1].WhichOneof("attributes") or ""
     except (OSError, ValueError, KeyError, TypeError, IndexError) as wrong:
-        raise BadHistory(f"{path} holds no history of a cohort: {type(wrong).__name__}: {wrong}"[:300]) from None
+        raise BadHistory(f"{path} holds no history: {type(wrong).__name__}: {wrong}"[:300]) from None
     journey = started.workflow_type.name
     number = history.workflow_id.rpartition("-")[2]
     cohort = int(number) if number.isascii() and number.isdigit() else 0

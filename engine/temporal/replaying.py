@@ -1,4 +1,4 @@
-"""Histories through today's workflow: would this worker go on with these cohorts, or stumble?
+"""Histories through today's workflows: would this worker go on with what runs, or stumble?
 
 The plans must be on the shelf. Nothing is sent and nothing is stored: Temporal's own replayer asks the workflow for its commands
 and compares them with those that the history holds.
@@ -17,11 +17,16 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from engine.temporal.broadcast_workflow import Broadcast
+from engine.temporal.chore_workflow import ChoreRun
 from engine.temporal.client import converter
 from engine.temporal.histories import Run
 from engine.temporal.workflow import Cohort
 
 Told = AsyncIterator[tuple[Run, WorkflowHistory]]
+
+WORKFLOWS = (Cohort, Broadcast, ChoreRun)
+"""All that a worker runs."""
 
 REASON = 300
 """Characters of a reason, at the most."""
@@ -37,7 +42,7 @@ class Replayed:
 
 
 async def replay(
-    histories: Told, *, encryption_key: str = "", sandboxed: bool = False, workflows: Sequence[type] = (Cohort,)
+    histories: Told, *, encryption_key: str = "", sandboxed: bool = False, workflows: Sequence[type] = WORKFLOWS
 ) -> AsyncIterator[Replayed]:
     """Each history, replayed, in their order. `sandboxed`: under Temporal's sandbox, which also refuses clocks and chance in
     workflow code, and takes twice as long. `workflows`: in the place of the worker's."""

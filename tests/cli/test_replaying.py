@@ -16,7 +16,11 @@ import pytest
 from pydantic import SecretStr
 from temporalio import workflow
 
-from engine.settings.project import EncryptionSettings
+from engine.app.replaying import Report, replay_stored
+from engine.settings.project import EncryptionSettings, Settings
+from engine.temporal import histories
+from engine.temporal.broadcasting import broadcast_id
+from engine.temporal.chores import chore_id
 from engine.temporal.workflow import Cohort
 from tests.cli.commands import answer, sojourn
 from tests.harness import Running, running, write_project
@@ -102,6 +106,61 @@ async def test_replay_and_roll(
         assert [f"cohort/{n}" for n in sorted(looked["open"])] == [r.subject for r in noted]
         code, told = await listed(run, name, runs=4)
         assert (0, []) == (code, told["broken"])
+
+
+LETTER = """
+journey: letter
+tier: lifecycle
+enter: {broadcast: pinged, audience: customer.country == "IT", rate: 1/m, again: always}
+steps:
+  - send: email
+    id: hello
+    template: hello
+    topic: news
+"""
+
+
+async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, run: Any
+) -> None:
+    """Where no journey is named. One that doesn't fit is said by its name, an open one as what a worker would stop."""
+    folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/letter.yaml": LETTER})
+    export = tmp_path / "histories"
+    export.mkdir()
+    async with running(folder, database_url, temporal_address, task_queue_prefix, keeps_chores=True) as engine:
+        for user in ("ada", "bob"):
+            await engine.identify(user, country="IT")
+        await engine.track("catalogue", "pinged")
+        client, prefix = engine.worker.relay.journeys.client, engine.worker.relay.journeys.prefix
+        calendar = client.get_schedule_handle(chore_id(prefix, "calendar"))
+
+        async def stored(**wanted: Any) -> Report:
+            return await replay_stored(Settings(), engine.worker.core.database, temporal_address, prefix=prefix, **wanted)
+
+        try:
+            await engine.until(lambda: len(engine.email.seen) == 1)
+            await calendar.trigger()
+
+            async def all_listed() -> bool:
+                queries = [histories.wanted(prefix), *histories.wanted_beside(prefix)]
+                return all([await histories.runs(client, prefix, query) for query in queries])
+
+            await engine.until(all_listed)
+            report = await stored(export=export)
+            assert ((), True) == (report.broken, report.fits >= 3)
+            assert (1, 3) == ((await stored(journey="letter")).fits, (await stored(limit=1)).fits)
+        finally:
+            await client.get_workflow_handle(broadcast_id(prefix, 1, 0)).terminate()
+            for chore in engine.worker.workers.chores.chores if engine.worker.workers.chores else ():
+                await client.get_schedule_handle(chore_id(prefix, chore.name)).delete()
+    assert f"all {report.fits} runs replay" in (await run("replay", "--files", str(export))).stdout
+    for file in export.glob("sojourn.*.json"):
+        file.write_text(file.read_text().replace('"name": "carry"', '"name": "x"').replace('"name": "chore"', '"name": "x"'))
+    told = json.loads((await run("replay", "--files", str(export), "--json")).stdout)["broken"]
+    assert (report.fits - 1, {None}, {()}) == (len(told), {b["journey"] for b in told}, {tuple(b["enrollments"]) for b in told})
+    assert {("broadcast", "1-0", True), ("chore", "calendar", False)} <= {(b["kind"], b["name"], b["open"]) for b in told}
+    shown = (await run("replay", "--files", str(export))).stdout
+    assert (True, True) == ("this worker would stop broadcast 1-0" in shown, "chore calendar" in shown), shown
 
 
 def encodings(folder: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""Records the histories that `test_replay.py` replays: `python -m tests.temporal.record_histories`, on servers of its own.
+"""Records the histories that `test_replay.py` replays, on servers of its own: `python -m tests.temporal.record_histories cohort`
+records those of a cohort, `beside` those of a broadcast and a chore.
 
 Run it when a change of the workflow is meant to make new histories, behind `workflow.patched`, and keep the old files: cohorts
 that run in production have such histories. What names the machine that recorded is taken out.
@@ -8,15 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from engine.app.embedded import Embedded
 from engine.app.ending import end_process
 from engine.core.plan import plan_to_json
 from engine.delivery.channel import Outgoing, Receipt, Result
 from engine.store.schema import migrate
+from engine.temporal.broadcasting import broadcast_id
+from engine.temporal.chore_workflow import CHORE, ChoreRun
+from engine.temporal.chores import AT_ONCE_SECONDS, Chore, Chores, chore_id
 from engine.temporal.histories import to_text
 from tests.harness import Running, running, write_project
 
@@ -46,6 +55,51 @@ steps:
     else:
       - exit: silent
 """
+
+LETTER = """
+journey: letter
+tier: lifecycle
+enter: {broadcast: pinged, audience: customer.country == "IT", rate: 1/s, again: always}
+steps:
+  - send: email
+    id: first
+    template: hello
+    topic: news
+"""
+
+
+async def record_beside(url: str, address: str, folder: Path) -> None:
+    """A broadcast to two people, one a second; a chore that has more to do after its first part."""
+    write_project(folder, {"journeys/letter.yaml": LETTER})
+    async with running(folder, url, address, "recorded") as sojourn:
+        for user in ("ada", "bob"):
+            await sojourn.identify(user, country="IT")
+        await sojourn.track("catalogue", "pinged")
+        await sojourn.until(lambda: len(sojourn.email.seen) == 2)
+        client = sojourn.worker.relay.journeys.client
+        (carried,) = await sojourn.query("select id, turn from broadcasts")
+        await _write("broadcast.json", client.get_workflow_handle(broadcast_id("recorded", carried.id, carried.turn)))
+    more = [True, False]
+
+    async def part() -> bool:
+        await asyncio.sleep(AT_ONCE_SECONDS)
+        return more.pop(0)
+
+    async def done(name: str) -> None:
+        """Nobody wants to know."""
+
+    chores = Chores([Chore("some", timedelta(hours=1), part)], done)
+    runner = UnsandboxedWorkflowRunner()
+    queue = "recorded-chores"
+    async with Worker(client, task_queue=queue, workflows=[ChoreRun], activities=chores.activities(), workflow_runner=runner):
+        name = f"{chore_id('recorded', 'some')}-run"
+        await _write("chore.json", await client.start_workflow(CHORE, ["some", 10], id=name, task_queue=queue))
+
+
+async def _write(file: str, handle: Any) -> None:
+    await handle.result()
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / file).write_text(to_text(None, await handle.fetch_history()))
 
 
 async def record(url: str, address: str, folder: Path) -> None:
@@ -99,16 +153,20 @@ async def _plans(sojourn: Running) -> list[Any]:
         return [plan_to_json(p) for p in await deployments.plans_needed(c)]
 
 
-def main() -> None:
-    """Start servers, record, stop them."""
+RECORDERS: Mapping[str, Callable[[str, str, Path], Awaitable[None]]] = {"cohort": record, "beside": record_beside}
+
+
+def main(names: list[str]) -> None:
+    """Start servers, record what is named, stop them."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         with Embedded.start(Path(folder) / "servers", ui_port=None, durable=False) as servers:
             migrate(servers.database_url)
-            asyncio.run(record(servers.database_url, servers.temporal_address, Path(folder) / "project"))
+            for name in names:
+                asyncio.run(RECORDERS[name](servers.database_url, servers.temporal_address, Path(folder) / name))
     print(*(p.name for p in sorted(FOLDER.iterdir())), sep=os.linesep)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
     end_process(0)

@@ -1,4 +1,4 @@
-"""Today's workflow replays yesterday's histories, under Temporal's sandbox: cohorts that run today go on after an upgrade.
+"""Today's workflows replay yesterday's histories, under Temporal's sandbox: what runs today goes on after an upgrade.
 
 Where one fails, the change needs `workflow.patched`; recording anew (`record_histories.py`) would only hide it.
 """
@@ -27,19 +27,22 @@ from engine.temporal.plans import SHELF
 from engine.temporal.workflow import Cohort
 
 TASK = "workflowTaskScheduledEventAttributes"
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+FOLDER = Path(__file__).parent / "histories"
+HISTORIES = sorted(FOLDER.glob("*.json"))
+COHORTS = sorted(FOLDER.glob("sampler-*.json"))
 
 
 def recorded(file: Path) -> dict[str, Any]:
-    """A recorded history, its plan on the shelf."""
+    """A recorded history, its plan on the shelf where it follows one."""
     body: dict[str, Any] = json.loads(file.read_text())
-    SHELF.add(plan_from_json(body["plan"]))
+    if body["plan"] is not None:
+        SHELF.add(plan_from_json(body["plan"]))
     return body
 
 
 async def replay(body: dict[str, Any]) -> None:
     """Replay under the sandbox; what doesn't fit raises."""
-    replayer = Replayer(workflows=[Cohort], workflow_runner=SandboxedWorkflowRunner())
+    replayer = Replayer(workflows=replaying.WORKFLOWS, workflow_runner=SandboxedWorkflowRunner())
     await replayer.replay_workflow(WorkflowHistory.from_json(body["workflow_id"], body["history"]))
 
 
@@ -51,7 +54,7 @@ async def test_a_recorded_history_replays(file: Path) -> None:
 
 def test_a_file_names_no_process_and_keeps_everything_else() -> None:
     """Identities and the queues of single processes are left out; a queue that is called as the machine is not."""
-    text = HISTORIES[0].read_text().replace("recorder", "17@box").replace('"recorded"', f'"{socket.gethostname()}"')
+    text = COHORTS[0].read_text().replace("recorder", "17@box").replace('"recorded"', f'"{socket.gethostname()}"')
     body = json.loads(text)
     written = json.loads(to_text(body["plan"], WorkflowHistory.from_json(body["workflow_id"], body["history"])))
     queues = {e[TASK]["taskQueue"]["name"] for e in written["history"]["events"] if TASK in e}
@@ -60,7 +63,7 @@ def test_a_file_names_no_process_and_keeps_everything_else() -> None:
 
 def test_the_histories_hold_what_cohorts_do() -> None:
     """Between them they have every activity, an input, a timer, a parking, an exit, continue-as-new and the end."""
-    events = [event for file in HISTORIES for event in recorded(file)["history"]["events"]]
+    events = [event for file in COHORTS for event in recorded(file)["history"]["events"]]
     activities = {
         e["activityTaskScheduledEventAttributes"]["activityType"]["name"]
         for e in events
@@ -74,9 +77,10 @@ def test_the_histories_hold_what_cohorts_do() -> None:
     assert all(word in words for word in (b'"park"', b'"parked"', b'"retry"', b'"exit"', b'"timeout"', b'"silent"'))
 
 
-async def test_a_history_that_did_something_else_is_refused() -> None:
+@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
+async def test_a_history_that_did_something_else_is_refused(file: Path) -> None:
     """A replay that could not fail would prove nothing: with another activity in its place the history doesn't fit."""
-    body = recorded(HISTORIES[0])
+    body = recorded(file)
     first = next(e for e in body["history"]["events"] if "activityTaskScheduledEventAttributes" in e)
     first["activityTaskScheduledEventAttributes"]["activityType"]["name"] = "something_else"
     with pytest.raises(NondeterminismError):
@@ -93,11 +97,22 @@ async def test_another_order_of_commands_is_refused(monkeypatch: pytest.MonkeyPa
         self.timer = self.timer or asyncio.create_task(self._sleep_until(workflow.now() + timedelta(hours=1)))
 
     monkeypatch.setattr(Cohort, "_pump", timer_first)
-    files = [from_file(file) for file in HISTORIES]
+    files = [from_file(file) for file in COHORTS]
     for kept in files:
         SHELF.add(plan_from_json(kept.plan))
     told = [one async for one in replaying.replay(from_files(files))]
     assert [True] * len(files) == ["Nondeterminism" in one.reason for one in told]
+
+
+def test_files_say_what_they_are_of() -> None:
+    """A cohort, a broadcast with its turn, a chore; and that the run is over."""
+    found = {file.stem: from_file(file).run for file in HISTORIES}
+    told = {stem: (run.kind, run.name, run.open) for stem, run in found.items()}
+    cohort = ("cohort", str(found["sampler-1"].cohort), False)
+    assert {"sampler-1": cohort, "sampler-2": cohort} | {
+        "broadcast": ("broadcast", "1-0", False),
+        "chore": ("chore", "some", False),
+    } == told
 
 
 def _data(body: Any) -> list[str]:
