@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from temporalio.client import Client
 
+from engine.app.wiring import PREFIX
+from engine.temporal.histories import wanted
+
 
 @dataclass(slots=True)
 class Weight:
@@ -20,10 +23,11 @@ class Weight:
 
 
 async def weigh(address: str, most: int) -> Weight:
-    """The histories of at most `most` executions, counted and weighed as Temporal stores them."""
+    """The histories of at most `most` executions of cohorts, counted and weighed as Temporal stores them. Chores aren't among
+    them: what they cost doesn't grow with messages."""
     client = await Client.connect(address)
     weight = Weight()
-    async for execution in client.list_workflows("", limit=most):
+    async for execution in client.list_workflows(wanted(PREFIX), limit=most):
         handle = client.get_workflow_handle(execution.id, run_id=execution.run_id)
         weight.executions += 1
         async for event in handle.fetch_history_events():

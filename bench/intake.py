@@ -65,8 +65,10 @@ def reach_everybody(s: Stack, customers: int) -> dict[str, float]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(EVERY):
+        while True:
             held.append((time.monotonic(), sum(psutil.Process(w.pid).memory_info().rss for w in s.workers)))
+            if over.wait(EVERY):
+                return
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -80,13 +82,17 @@ def reach_everybody(s: Stack, customers: int) -> dict[str, float]:
     if (found, every) != (customers, customers):
         raise WrongResult(f"{customers} customers: {found} were reached, by {every} messages")
     begin, seconds = told["begin"], told["seconds"]
-    quarter = [size for at, size in held if begin <= at <= begin + seconds / 4]
-    last = [size for at, size in held if begin + seconds * 3 / 4 <= at <= begin + seconds]
     return {
         "broadcast.messages_per_s": customers / seconds,
-        "broadcast.worker_mb_first_quarter": max(quarter, default=0) / 1e6,
-        "broadcast.worker_mb_last_quarter": max(last, default=0) / 1e6,
+        "broadcast.worker_mb_first_quarter": most(held, begin, begin + seconds / 4) / 1e6,
+        "broadcast.worker_mb_last_quarter": most(held, begin + seconds * 3 / 4, begin + seconds) / 1e6,
     }
+
+
+def most(held: list[tuple[float, int]], begin: float, end: float) -> int:
+    """The largest of (moment, size) between two moments; where nobody looked between them, the nearest."""
+    between = [size for at, size in held if begin <= at <= end]
+    return max(between) if between else min(held, key=lambda one: min(abs(one[0] - begin), abs(one[0] - end)))[1]
 
 
 def _per_second(told: list[dict[str, Any]], events: int) -> float:

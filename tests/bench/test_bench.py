@@ -12,7 +12,7 @@ import pytest
 from bench import computed, sending, simulate, testing
 from bench.computed import ComputedSizes
 from bench.gates import GateSizes
-from bench.intake import IntakeSizes
+from bench.intake import IntakeSizes, most
 from bench.run import BEGIN, END, PAGE, write_docs
 from bench.segments import SegmentSizes
 from bench.stack import WrongResult, stack
@@ -128,6 +128,12 @@ def test_baskets_are_imported_and_what_they_come_to_is_right_to_the_cent(folder:
 def test_all_baskets_are_imported_and_what_they_come_to_is_right_to_the_cent(folder: Path) -> None:
     """The whole year of all households."""
     assert 150_000 < Bench(folder).importing()["import.rows"] < 160_000
+
+
+def test_the_most_between_two_moments_or_the_nearest() -> None:
+    """A run that is over before anybody looked twice has figures too."""
+    held = [(0.0, 5), (1.0, 9), (2.0, 7), (9.0, 8)]
+    assert (9, 7, 8, 5) == (most(held, 0.5, 2.5), most(held, 1.5, 2.5), most(held, 6.0, 8.0), most(held[:1], 3.0, 4.0))
 
 
 def test_a_wrong_result_fails_the_run(folder: Path) -> None:

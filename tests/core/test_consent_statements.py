@@ -12,6 +12,7 @@ from engine.core.facts import ConsentFact
 from tests.core.governing import NOON
 
 SOON = NOON + timedelta(seconds=1)
+ENDED = NOON - timedelta(days=7)
 
 State = Literal["granted", "withdrawn", "pending", "cleared"]
 
@@ -116,6 +117,14 @@ def test_what_takes_a_consent_back(since: ConsentFact, no: ConsentFact, channel:
             [NO, said(7, "withdrawn", topic=None)],
         ),
         ([NO, said(7, "withdrawn", until=SOON)], [said(6, "granted")], [NO, said(7, "withdrawn", until=SOON)]),
+        ([NO], [said(7, "cleared")], [NO]),
+        ([NO], [said(9, "cleared")], []),
+        ([NO], [said(7, "cleared", topic=None)], []),
+        ([NO, said(7, "cleared")], [said(6, "cleared")], []),
+        ([said(8, "withdrawn", until=SOON)], [said(7, "cleared")], []),
+        ([said(8, "withdrawn", until=SOON)], [said(7, "withdrawn", until=ENDED)], [said(8, "withdrawn", until=SOON)]),
+        ([NO], [said(7, "withdrawn", until=ENDED)], []),
+        ([said(8, "withdrawn", until=SOON)], [said(7, "withdrawn", topic=None, until=ENDED)], []),
     ],
 )
 def test_what_a_merge_says_again(mine: list[ConsentFact], theirs: list[ConsentFact], again: list[ConsentFact]) -> None:

@@ -118,4 +118,12 @@ def test_a_snooze_can_be_ended_before_its_time() -> None:
     assert ("snoozed", "granted") == (rule(yes, long), rule(yes, long, end))
     assert ("snoozed", "granted") == (rule(yes, long, end, short), rule(yes, long, end, short, days=3))
     assert short == snooze((yes, long, end, short), "*", None, NOW)
+    other = ConsentFact("email", "news", "withdrawn", NOW, until=NOW, version=3)
+    assert ("snoozed", "snoozed") == (rule(yes, long, other), rule(yes, end, replace(long, at=NOW, version=4))), (
+        "as wide, and later"
+    )
+    assert (long, None) == (snooze((yes, long, other), "*", None, NOW), snooze((yes, long, end), "*", None, NOW))
+    longer = replace(long, until=NOW + timedelta(days=31), version=5)
+    assert longer == snooze((longer, long, yes), "*", None, NOW) == snooze((long, longer), "*", None, NOW)
+    assert snooze((yes, long), "email", None, NOW) is None is snooze((replace(long, until=NOW),), "*", None, NOW)
     assert "withdrawn" == rule(ConsentFact("*", None, "withdrawn", NOW - timedelta(days=1)), long, end), "for good is for good"
