@@ -21,7 +21,7 @@ from engine.app.synthetic import Synthetic
 from engine.authoring.project import Compiled
 from engine.core.clock import Duration, add
 from engine.core.clock import zone as zone_named
-from engine.simulator.play import Play
+from engine.simulator.play import Begun, Play
 from engine.simulator.told import Told
 from engine.store import happened
 from engine.store.database import Connection, Database, now, snapshot
@@ -50,17 +50,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A project that is played, which of its journeys (None: all), who is told; `addresses`: see `offline`."""
+    """A project that is played, which of its journeys (None: all), who is told; `addresses`: see `offline` · `warming`: see
+    `Play`."""
 
     compiled: Compiled
     journeys: Collection[str] | None
     tell: Tell
     addresses: Mapping[str, str] | None = None
+    warming: Mapping[str, Begun] | None = None
 
     def play(self, start: datetime) -> Play:
         """The play, from `start`."""
-        where = self.addresses
-        return Play(self.compiled, journeys=self.journeys, start=start, renders=False, tell=self.tell, addresses=where)
+        return Play(
+            self.compiled,
+            journeys=self.journeys,
+            start=start,
+            renders=False,
+            tell=self.tell,
+            addresses=self.addresses,
+            warming=self.warming,
+        )
 
 
 def figures_of(compiled: Compiled, journeys: Collection[str] | None) -> Figures:

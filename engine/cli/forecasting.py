@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.app.forecast import Figures
     from engine.app.simulating import Part, Shown, Span
     from engine.core.clock import Duration
+    from engine.simulator.play import Begun
 
 CUSTOMERS, DAYS = 1000, 30
 
@@ -52,6 +53,9 @@ def simulate(
     ] = None,
     events: EventsOption = None,
     from_store: StoreOption = None,
+    warm_up: Annotated[
+        bool, typer.Option("--warm-up", help="Channels that have a `warmup` in sojourn.yaml begin it on the first day.")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with plots there.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -68,13 +72,14 @@ def simulate(
 
     _fits(customers=customers, days=days, start=start, events=events, from_store=from_store)
     located = locate(project, data, lenient=True)
+    warming = _warming(located) if warm_up else None
     compiled = compile_project(located)
     if journey is not None and journey not in compiled.plans:
         raise Failure(f"there is no journey {journey!r}", nearest(journey, compiled.plans))
     wanted = None if journey is None else (journey,)
     figures = figures_of(compiled, wanted)
     with progress("simulating") as tell:
-        part = Part(compiled, wanted, figures.tell, addresses_of(located.settings))
+        part = Part(compiled, wanted, figures.tell, addresses_of(located.settings), warming)
         if from_store is not None:
             span = play_store(located, from_store, [part], tell)
         elif events is not None:
@@ -90,6 +95,17 @@ def simulate(
     out.print(draw(figures, span))
     if html is not None:
         out.print(f"the page with plots is {html}", markup=False, soft_wrap=True)
+
+
+def _warming(located: Located) -> dict[str, Begun]:
+    """The channels that are to be warmed up. Raises Failure where there are none."""
+    from engine.simulator.play import Begun
+
+    written = {name: channel.warmup for name, channel in located.settings.channels.items()}
+    found = {name: Begun(w.start, w.double, w.until) for name, w in written.items() if w is not None}
+    if not found:
+        raise Failure("no channel of sojourn.yaml has a `warmup`", "write one, such as warmup: {start: 50/day, double: 3d}")
+    return found
 
 
 def _fits(**given: object) -> None:

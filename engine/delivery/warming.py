@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from engine.core.facts import HoldFact
 from engine.core.policy import Policy
@@ -43,15 +44,7 @@ class Warmup:
             full=self.full,
         )
         if told.granted < len(others):
-            used = f"the {told.quota} messages of day {told.day + 1} are used up"
-            hold = HoldFact(
-                f"warm-up of {self.channel}",
-                tuple(patient),
-                told.begins,
-                told.ends,
-                channels=(self.channel,),
-                why=f"{self.channel} is being warmed up, and {used}",
-            )
+            hold = put_off(self.channel, sorted(patient), told.day, told.quota, told.begins, told.ends)
             for draft in others[told.granted :]:
                 draft.warming = hold
         return told.day, urgent + told.granted
@@ -60,6 +53,18 @@ class Warmup:
         """So many of those that had room on `day` didn't go: the gates kept them back."""
         if messages > 0:
             await senders.give_back(self.database, self.channel, self.sender, day, messages)
+
+
+def quota(start: int, double: int, day: int) -> int:
+    """Messages of a day (from 0): `start`, twice as many every `double` days. `store.senders.take_warm` has the same formula."""
+    return int(start * 2.0 ** min(day / double, 40))
+
+
+def put_off(channel: str, tiers: Sequence[str], day: int, messages: int, begins: datetime, ends: datetime) -> HoldFact:
+    """What keeps messages of these tiers back once the day's `messages` are used up, until it `ends`."""
+    used = f"the {messages} messages of day {day + 1} are used up"
+    why = f"{channel} is being warmed up, and {used}"
+    return HoldFact(f"warm-up of {channel}", tuple(tiers), begins, ends, channels=(channel,), why=why)
 
 
 def patient_tiers(policy: Policy) -> list[str]:

@@ -35,8 +35,9 @@ from engine.simulator.stage import (
     all_is_well,
 )
 from engine.simulator.told import Told
+from engine.simulator.warming import Begun, Warming
 
-__all__ = ["Answer", "Call", "Play", "Told"]
+__all__ = ["Answer", "Begun", "Call", "Play", "Told"]
 
 
 class Play:
@@ -44,7 +45,7 @@ class Play:
 
     `journeys`: those that are deployed (None: all). `addresses`: channel → the customer attribute that holds the address ("":
     needs none). `calls`: what a `call` is answered. `tell` hears of everything, in order. `repeats`: whether events that come
-    twice are noticed, at the price of remembering each."""
+    twice are noticed, at the price of remembering each. `warming`: channels whose sender is new at the start."""
 
     def __init__(
         self,
@@ -57,13 +58,16 @@ class Play:
         tell: Callable[[Told], None],
         addresses: Mapping[str, str] | None = None,
         repeats: bool = False,
+        warming: Mapping[str, Begun] | None = None,
     ) -> None:
         chosen = compiled.plans if journeys is None else {name: compiled.plans[name] for name in journeys}
         start = start.astimezone(UTC)
         deployment = Deployment.of(compiled, chosen)
         where = USUAL_ADDRESS if addresses is None else addresses
         clock = LogicalClock(1.0, start, start)
-        self._stage = stage = Stage(deployment, where, renders, calls, tell, start, clock)
+        self._stage = stage = Stage(
+            deployment, where, renders, calls, tell, start, clock, Warming(dict(warming or {}), start.date())
+        )
         stage.accept = partial(door.accept, stage)
         stage.repeats = set() if repeats else None
         self._refused: list[tuple[Incoming, str]] = []

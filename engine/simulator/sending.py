@@ -26,6 +26,7 @@ from engine.delivery.own_limits import caps_of
 from engine.delivery.people import People
 from engine.delivery.queueing import LOOK_BACK, come_nearer
 from engine.delivery.render import RenderError
+from engine.delivery.warming import patient_tiers
 from engine.simulator.memory import Customer, Enrollment
 from engine.simulator.stage import Stage
 from engine.store.planned import OVERDUE_DAYS
@@ -89,6 +90,9 @@ def _decide(stage: Stage, draft: Draft, enrollment: Enrollment, people: People) 
     case = Case(known(stage, customer, draft.command.at), {enrollment.id: enrollment}, {})
     draft.address = address_of(stage.addresses.get(draft.command.channel, ""), customer.id, customer.attributes)
     quiet = stage.people(deployment.hours_needs).quiet_flags(customer)
+    patient = patient_tiers(policy)
+    if draft.op.tier in patient:
+        draft.warming = stage.warming.in_the_way(draft.command.channel, patient, moment)
     made = decided(stage.clock, draft, case, policy, customer, deployment.own_zone(customer.attributes), quiet, moment)
     if made.verdict.decision == "allow" and stage.renders and not draft.broken:
         _render(stage, draft, enrollment, people)
@@ -103,6 +107,7 @@ def _decide(stage: Stage, draft: Draft, enrollment: Enrollment, people: People) 
     _keep_row(draft, enrollment, row)
     _queue(stage, draft, enrollment, frees)
     if draft.handed_over:
+        stage.warming.sent(draft.command.channel, moment)
         stage.say("send", enrollment, **about, text=_text(draft.content))
     elif row["status"] == "deferred":
         stage.say("defer", enrollment, **about, reason=row["reason"], rule=made.verdict.rule, until=row["until"])

@@ -26,6 +26,7 @@ from engine.intake.awaiting import Steps, by_time
 from engine.simulator.memory import Customer, Enrollment, Memory
 from engine.simulator.recalling import Recall
 from engine.simulator.told import TIMEOUT, Kind, Told
+from engine.simulator.warming import Warming
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Stage:
     tell: Callable[[Told], None]
     now: datetime
     clock: LogicalClock
+    warming: Warming
     accept: Callable[[Incoming], Accepted] = field(init=False)
     memory: Memory = field(default_factory=Memory)
     due: list[Due] = field(default_factory=list)

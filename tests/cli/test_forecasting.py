@@ -119,6 +119,7 @@ NONSENSE = [
     (["diff", "nowhere"], "nowhere: 'nowhere' is neither a folder nor a revision", "deployed"),
     (["diff", "deployed", "--events", "a.jsonl", "--from-store", "1d"], "exclude each other", ""),
     (["diff", "deployed", "--markdown", "--json"], "exclude each other", ""),
+    (["simulate", "--warm-up"], "no channel of sojourn.yaml has a `warmup`", "50/day"),
 ]
 
 
@@ -164,6 +165,11 @@ def test_both_run_as_processes(tmp_path: Path) -> None:
         for words in ("welcome", "2026-03-02", "lifecycle email", "Time in steps", "the page with plots is f.html")
     )
     assert (shop / "f.html").read_text().startswith("<!doctype html>")
+    settings = "channels: {email: {use: channels.noop, warmup: {start: 1/day, double: 90d}}}\n"
+    slowly = write_project(tmp_path / "slowly", {**FILES, "sojourn.yaml": settings})
+    warmed = answer(sojourn("simulate", "--customers", "20", "--days", "9", "--warm-up", "--json", cwd=slowly))
+    sent = {m["day"]: m["sent"] for m in warmed["messages"] if m["channel"] == "email"}
+    assert ({1}, {"warm-up of email"}) == (set(sent.values()), {d["rule"] for d in warmed["defers"]})
     who = {"type": "identify", "userId": "ada", "timestamp": "2026-03-01T00:00:00Z", "traits": {"email": "ada@example.com"}}
     did = {"type": "track", "userId": "ada", "event": "signed_up", "timestamp": "2026-03-02T10:00:00Z"}
     (tmp_path / "e.jsonl").write_text(f"{json.dumps(who)}\n{json.dumps(did)}\n")

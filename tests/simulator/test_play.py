@@ -13,7 +13,7 @@ import pytest
 from engine.authoring.project import Compiled, load_project
 from engine.core.holdouts import by_journey
 from engine.core.incoming import Incoming
-from engine.simulator.play import Play
+from engine.simulator.play import Begun, Play
 from engine.simulator.stage import Answer, Call
 from engine.simulator.told import Told
 from tests.docs.pages import DOCS, ROOT, blocks
@@ -37,10 +37,10 @@ segments:
 """
 
 
-def journey(name: str, enter: str, *steps: str, more: str = "") -> str:
+def journey(name: str, enter: str, *steps: str, more: str = "", tier: str = "lifecycle") -> str:
     """One of the tests' journeys, which sends "hello" where no steps are given."""
     written = "".join(f"  - {step}\n" for step in steps or ("{send: email, id: hello, template: hello, topic: news}",))
-    return f"journey: {name}\ntier: lifecycle\nenter: {enter}\n{more}steps:\n{written}"
+    return f"journey: {name}\ntier: {tier}\nenter: {enter}\n{more}steps:\n{written}"
 
 
 SEND = "{send: email, id: hello, template: hello, topic: news}"
@@ -75,6 +75,9 @@ JOURNEYS = {
         "{wait_for: viewed, id: second, timeout: 5d}",
     ),
     "texted": journey("texted", "{event: signed_up, again: always}", "{send: sms, id: hello, template: hello, topic: news}"),
+    "receipt": journey(
+        "receipt", "{event: asked, again: always}", "{send: sms, id: there, template: hello}", tier="transactional"
+    ),
     "twice": journey("twice", "{event: pinged, again: always}", "{wait: 3d, id: three}", SEND),
 }
 
@@ -130,6 +133,27 @@ def test_dates_come_each_year_and_follow_the_attribute() -> None:
         ("ben", "2026-05-10 08:00"),
         ("ada", "2027-03-10 08:00"),
     ] == scene.came("send", "2027-12-31 00:00")
+
+
+def test_a_new_sender_is_warmed_up_day_by_day() -> None:
+    """Two on the first day (UTC), four on the next, without limit on the day that would have eight; who waits goes on another
+    day, at the planned time of day. Without a `warming` all go at once, and receipts always."""
+    people = [f"u{n}" for n in range(12)]
+
+    def days(late: str, **warming: Any) -> list[int]:
+        scene = Scene("texted", "receipt", **warming)
+        for user in people:
+            scene.identify(user, phone=f"+39{user}")
+            scene.track(user, "consent_changed", channel="sms", state="granted", confirmed=True)
+            scene.track(user, "signed_up", "2026-03-01 22:00")
+        scene.track("u0", "asked", "2026-03-01 23:00")
+        sent = [at for user, at in scene.came("send", late)]
+        return [sum(at.startswith(f"2026-03-0{day}") for at in sent) for day in (1, 2, 3)]
+
+    assert [13, 0, 0] == days("2026-03-09 00:00")
+    assert [3, 4, 6] == days("2026-03-09 00:00", warming={"sms": Begun(2, 1, full=8)})
+    assert [3, 4, 0] == days("2026-03-03 00:00", warming={"sms": Begun(2, 1, full=8)})
+    assert [13, 0, 0] == days("2026-03-09 00:00", warming={"email": Begun(2, 1, full=8)})
 
 
 def test_a_schedule_reaches_its_audience_at_their_own_time() -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from engine.delivery.warming import quota as as_told
 from engine.store import clock as clock_store
 from engine.store import planned, senders
 from engine.store.database import Connection, Database, connect, run, transaction
@@ -60,6 +61,7 @@ async def test_each_day_has_more_until_there_is_no_limit(database: Database) -> 
             await at(c, moment)
         assert (moment, quota) == (moment, await take(database, 10_000))
         told = await senders.take_warm(database, "email", "", urgent=0, others=1, start=10, double=2, full=None)
+        assert (quota, told.quota) == (as_told(10, 2, told.day), as_told(10, 2, told.day)), "a simulation counts the same"
         assert (utc(f"{moment[:10]} 00:00"), 0, 1) == (told.begins, told.granted, (told.ends - told.begins).days)
     async with transaction(database) as c:
         await at(c, "2026-03-13 12:00")
