@@ -54,7 +54,7 @@ def simulate(
     events: EventsOption = None,
     from_store: StoreOption = None,
     warm_up: Annotated[
-        bool, typer.Option("--warm-up", help="Channels that have a `warmup` in sojourn.yaml begin it on the first day.")
+        bool, typer.Option("--warm-up", help="Channels that have a `warmup` in sojourn.yaml begin it with their first message.")
     ] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with plots there.")] = None,
     data: DataOption = None,

@@ -45,7 +45,7 @@ class Play:
 
     `journeys`: those that are deployed (None: all). `addresses`: channel → the customer attribute that holds the address ("":
     needs none). `calls`: what a `call` is answered. `tell` hears of everything, in order. `repeats`: whether events that come
-    twice are noticed, at the price of remembering each. `warming`: channels whose sender is new at the start."""
+    twice are noticed, at the price of remembering each. `warming`: channels whose sender is new."""
 
     def __init__(
         self,
@@ -65,9 +65,7 @@ class Play:
         deployment = Deployment.of(compiled, chosen)
         where = USUAL_ADDRESS if addresses is None else addresses
         clock = LogicalClock(1.0, start, start)
-        self._stage = stage = Stage(
-            deployment, where, renders, calls, tell, start, clock, Warming(dict(warming or {}), start.date())
-        )
+        self._stage = stage = Stage(deployment, where, renders, calls, tell, start, clock, Warming(dict(warming or {})))
         stage.accept = partial(door.accept, stage)
         stage.repeats = set() if repeats else None
         self._refused: list[tuple[Incoming, str]] = []

@@ -12,7 +12,7 @@ from engine.delivery.warming import put_off, quota
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A channel whose sender is new when the play begins; numbers as `delivery.warming.Warmup` has them."""
+    """A channel whose sender is new: its first day is that of its first message. Numbers as `delivery.warming.Warmup` has them."""
 
     start: int
     double: int
@@ -21,10 +21,10 @@ class Begun:
 
 @dataclass(slots=True)
 class Warming:
-    """How far each channel is. `first`: the day (UTC) on which they began · `used`: channel → (day, messages of it)."""
+    """How far each channel is. `first`: channel → the day (UTC) on which it began · `used`: channel → (day, messages of it)."""
 
     channels: dict[str, Begun]
-    first: date
+    first: dict[str, date] = field(default_factory=dict)
     used: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def in_the_way(self, channel: str, tiers: Sequence[str], now: datetime) -> HoldFact | None:
@@ -32,7 +32,7 @@ class Warming:
         begun = self.channels.get(channel)
         if begun is None:
             return None
-        day = self._day(now)
+        day = self._day(channel, now)
         most = quota(begun.start, begun.double, day)
         before, sent = self.used.get(channel, (day, 0))
         if (begun.full is not None and most >= begun.full) or before != day or sent < most:
@@ -43,9 +43,10 @@ class Warming:
     def sent(self, channel: str, now: datetime) -> None:
         """A message went."""
         if channel in self.channels:
-            day = self._day(now)
+            day = self._day(channel, now)
             before, sent = self.used.get(channel, (day, 0))
             self.used[channel] = (day, sent + 1 if before == day else 1)
 
-    def _day(self, now: datetime) -> int:
-        return (now.astimezone(UTC).date() - self.first).days
+    def _day(self, channel: str, now: datetime) -> int:
+        today = now.astimezone(UTC).date()
+        return (today - self.first.setdefault(channel, today)).days
