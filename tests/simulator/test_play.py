@@ -136,7 +136,7 @@ def test_dates_come_each_year_and_follow_the_attribute() -> None:
 
 
 def test_a_new_sender_is_warmed_up_day_by_day() -> None:
-    """Two on the first day (UTC), four on the next, without limit on the day that would have eight; who waits goes on another
+    """Two on the day (UTC) of the first message, four on the next, without limit on the day that would have eight; who waits goes on another
     day, at the planned time of day. Without a `warming` all go at once, and receipts always."""
     people = [f"u{n}" for n in range(12)]
 
@@ -145,14 +145,14 @@ def test_a_new_sender_is_warmed_up_day_by_day() -> None:
         for user in people:
             scene.identify(user, phone=f"+39{user}")
             scene.track(user, "consent_changed", channel="sms", state="granted", confirmed=True)
-            scene.track(user, "signed_up", "2026-03-01 22:00")
-        scene.track("u0", "asked", "2026-03-01 23:00")
+            scene.track(user, "signed_up", "2026-03-02 22:00")
+        scene.track("u0", "asked", "2026-03-02 23:00")
         sent = [at for user, at in scene.came("send", late)]
-        return [sum(at.startswith(f"2026-03-0{day}") for at in sent) for day in (1, 2, 3)]
+        return [sum(at.startswith(f"2026-03-0{day}") for at in sent) for day in (2, 3, 4)]
 
     assert [13, 0, 0] == days("2026-03-09 00:00")
     assert [3, 4, 6] == days("2026-03-09 00:00", warming={"sms": Begun(2, 1, full=8)})
-    assert [3, 4, 0] == days("2026-03-03 00:00", warming={"sms": Begun(2, 1, full=8)})
+    assert [3, 4, 0] == days("2026-03-04 00:00", warming={"sms": Begun(2, 1, full=8)})
     assert [13, 0, 0] == days("2026-03-09 00:00", warming={"email": Begun(2, 1, full=8)})
 
 
