@@ -136,8 +136,8 @@ def test_dates_come_each_year_and_follow_the_attribute() -> None:
 
 
 def test_a_new_sender_is_warmed_up_day_by_day() -> None:
-    """Two on the day (UTC) of the first message, four on the next, without limit on the day that would have eight; who waits goes on another
-    day, at the planned time of day. Without a `warming` all go at once, and receipts always."""
+    """Two on the day (UTC) of the first message, four on the next, without limit on the day that would have eight; who waits goes
+    on another day, at the planned time of day. Without a `warming` all go at once, and receipts always."""
     people = [f"u{n}" for n in range(12)]
 
     def days(late: str, **warming: Any) -> list[int]:
