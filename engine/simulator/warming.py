@@ -12,7 +12,7 @@ from engine.delivery.warming import put_off, quota
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A channel whose sender is new: its first day is that of its first message. Numbers as `delivery.warming.Warmup` has them."""
+    """A channel whose sender is new: its first day is that of its first message. Numbers as in `delivery.warming.Warmup`."""
 
     start: int
     double: int
