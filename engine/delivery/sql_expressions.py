@@ -158,6 +158,8 @@ class Reader:
             return None
         if isinstance(value, Known):
             return other if value.value is None else value
+        if other.value is None:
+            return value
         if isinstance(value, Stored):
             return Stored(func.coalesce(value.json, as_json(other.value), type_=JSONB()))
         if isinstance(value, Amount) and is_number(other.value):

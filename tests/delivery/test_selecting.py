@@ -147,6 +147,7 @@ def _bare(condition: Condition, *people: dict[str, Any]) -> Case:
 @given(cases(), st.sampled_from([None, ENTRY]), st.sampled_from(LEFT))
 @example(_bare(Holds("customer.n == true"), {"n": 1}, {"n": True}, {"n": 1.0}, {"n": "1"}), None, "events")
 @example(_bare(Holds("customer.s < 'a'"), {"s": "B"}, {"s": "é"}, {"s": ""}, {"s": 1}), None, "events")
+@example(_bare(Holds("customer.a | default(none)"), {}, {"a": None}, {"a": 1}, {"a": 0}), None, "events")
 @example(_bare(Holds("'a' in customer.a"), {"a": "cab"}, {"a": ["a"]}, {"a": {"a": None}}, {"a": [["a"]]}), None, "events")
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_sql_and_python_say_the_same(store: Store, case: Case, entry: dict[str, Any] | None, left: str) -> None:
