@@ -306,6 +306,36 @@ async def test_a_rollback_recalls_who_was_asked_and_has_not_gone_yet(tmp_path: P
         assert (before, state) == (plan, replace(there, seq=0))
 
 
+@pytest.mark.parametrize("then", ["", "back", "gone"])
+async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_path: Path, database_url: str, then: str) -> None:
+    """Before the cohort has let go: they come to the step anew on the new plan, in one hand-over. Where the new plan was taken
+    back, or doesn't know the step, the reset alone is done, and the move is kept."""
+    first = STAY + "  - {send: email, id: text, template: hello, topic: news}\n"
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": first}) as people:
+        desk = Desk(tmp_path, people)
+        before = (await desk.enter("u"))["u"]
+        async with transaction(people.core.database) as c:
+            assert 1 == len(await reset(c, Deployments(), [1], "text", "test"))
+        other = first.replace("30d", "20d") if then != "gone" else STAY.replace("30d", "20d")
+        new = (await desk.put(desk.compiled(once=other), Wishes("migrate"))).plans()["once"]
+        for asked in (1, 0, None):
+            async with transaction(people.core.database) as c:
+                assert asked == await ask_next(c, Deployments())
+        if then == "back":
+            await desk.put(desk.compiled(once=first))
+        plan, there = await let_go(people, State("waiting", 0, NOON, NOON))
+        assert (before if then else new, "parked", 1, 1) == (plan, there.status, there.op, there.visit)
+        (row,) = await people.query("select status, step from enrollments")
+        assert ("live", "text") == tuple(row)
+        rows = await people.query("select kind, note = 'done' as done from inputs where seq > 1 order by seq")
+        assert [("move", True), ("move", None if then else True), ("retry", None)] == [tuple(r) for r in rows]
+        if not then:
+            return
+        plan, there = await let_go(people, replace(there, status="parked"))
+        assert (before, "parked", 1, 1) == (plan, there.status, there.op, there.visit), "it goes on as it stood"
+        assert ["live"] == [r.status for r in await people.query("select status from enrollments")]
+
+
 @pytest.mark.parametrize(("status", "step"), [("deferred", "text"), ("handed_over", None)])
 async def test_a_channel_list_that_changes_loses_and_doubles_nothing(
     tmp_path: Path, database_url: str, status: str, step: str | None
