@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.app.release import KINDS, Change, Changes, Fate, Refused, Release, Wishes, looked_at, release_of
@@ -152,7 +152,10 @@ async def earlier(c: Connection, which: str | None) -> Release:
         raise Refused(
             f"deployment {row.id} is the one in force: going back to it changes nothing", "`sojourn deployments` lists others"
         )
-    return replace(await _again(c, row, row.plans), act=f"rollback to {row.id}", rollout=_drained(row))
+    told = f"back to deployment {row.id}, of {row.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, by {row.actor}"
+    untried = tuple(sorted(journey for journey, of in row.rollout.items() if "canary" in of))
+    then = await _again(c, row, row.plans)
+    return replace(then, act=f"rollback to {row.id}", rollout=_drained(row), told=told, untried=untried)
 
 
 def _named(rows: Sequence[Any], which: str) -> Any:
