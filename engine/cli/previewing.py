@@ -130,13 +130,11 @@ def _rendered(
             return wanted, wanted.content(stranger(wanted, datetime.now(UTC)))
         return wanted, wanted.content(located.in_transaction(lambda c: known(c, wanted, customer)))
     except (RenderError, ExpressionError) as wrong:
-        raise Failure(str(wrong), _mend(wanted, customer), Code.NO) from None
+        raise Failure(str(wrong), _mend(customer), Code.NO) from None
 
 
-def _mend(wanted: Letter, customer: str | None) -> str:
-    """What to do about a message that fails. What a journey sends has compiled, so that it is the values."""
-    if not wanted.plan.entries:
-        return "mend the template; no journey sends it, so `sojourn validate` doesn't check it"
+def _mend(customer: str | None) -> str:
+    """What to do about a message that fails. It has compiled, so that it is the values."""
     if customer is None:
         return "it compiles, and fails with the values that nobody has: --customer and --with give it others"
     return "it compiles, and fails with this customer's values: mend the template, or what it is given"
