@@ -25,6 +25,7 @@ from engine.cli.terminal import (
     as_shown,
     look_and_act,
     out,
+    path_option,
     print_json,
 )
 
@@ -46,7 +47,7 @@ LiftOption = Annotated[bool, typer.Option("--lift", help="Take it back.")]
 
 def export(
     customer: CustomerArgument,
-    to: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead; nothing is replaced.")] = None,
+    to: Annotated[Path | None, path_option("--out", "FILE", "Write it there instead; nothing is replaced.")] = None,
     project: ProjectOption = HERE,
     data: DataOption = None,
 ) -> None:
