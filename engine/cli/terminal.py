@@ -170,6 +170,11 @@ def look_and_act(
     run(False)
 
 
+def customer_named(number: int, name: str) -> str:
+    """A customer by number, with the name by which somebody has asked for them: no more of theirs than was typed."""
+    return f"customer {number} ({name})"
+
+
 def as_shown(name: str, found: object, shown: object, undone: str) -> None:
     """Raise Failure where `name` leads to somebody else than a moment before, when it was shown what would happen (None: it
     wasn't)."""
