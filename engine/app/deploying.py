@@ -86,7 +86,8 @@ async def deploy_if_other(database: Database, compiled: Compiled, actor: str) ->
 async def put_in_force(
     database: Database, release: Release, actor: str, wishes: Wishes = AS_IT_WAS, seen: Changes | None = None
 ) -> tuple[int, Changes]:
-    """Make `release` the one in force: the deployment's number, and what it did. `seen`: what a person was shown before.
+    """Make `release` the one in force: the deployment's number, and what it did. Where that is nothing, nothing is written, and
+    the number is that of the deployment before. `seen`: what a person was shown before.
 
     Raises Overtaken where another deploy came after that, Stranded, other Refused, and PastSchedule where a journey would be sent
     once, at a time that is over. Who is to be moved is asked afterwards, by `intake.moving`."""
@@ -101,6 +102,8 @@ async def put_in_force(
             changes = await looked_at(c, deployments, release, wishes)
         if changes.stranded():
             raise Stranded(changes)
+        if newest is not None and changes.nothing():
+            return newest.id, changes
         await refuse_past(c, [release.plans[one.journey] for one in changes.journeys if one.kind in ("new", "changed")])
         await store.put_documents(c, release.bodies)
         plans = changes.plans()

@@ -124,6 +124,10 @@ class Changes:
     since: int | None = None
     named: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def nothing(self) -> bool:
+        """Whether all is as in the deployment that it was compared with, and goes on so, for those inside too."""
+        return self.since is not None and not self.shared and all(one.nothing() for one in self.journeys)
+
     def stranded(self) -> list[tuple[str, Fate]]:
         """(journey, who) of those for whom there is no step to go on with."""
         return [(c.journey, f) for c in self.journeys for f in c.fates if f.becomes == "stranded"]
@@ -201,11 +205,12 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
             )
         )
     shared = await _shared(c, row, release) if row is not None else ()
-    if row is not None and release.act.startswith("rollback") and not shared and all(one.nothing() for one in changes):
+    found = Changes(tuple(changes), shared, row.id if row is not None else None, named)
+    if row is not None and release.act.startswith("rollback") and found.nothing():
         told = f"deployment {release.act.split()[-1]} is as the one in force (number {row.id}): going back to it changes nothing"
         trial = "a trial isn't begun anew by going back, but by `sojourn deploy --canary`; " if release.untried else ""
         raise Refused(told, f"{trial}--strategy JOURNEY=migrate brings those back who are inside on another plan")
-    return Changes(tuple(changes), shared, row.id if row is not None else None, named)
+    return found
 
 
 def _check_names(wishes: Wishes, journeys: Iterable[str], release: Release) -> None:

@@ -19,6 +19,11 @@ SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": "^"}
 OLD, TRIED, ALREADY = " (they finish on the old plan)", " (they finish on the plan that was tried)", " (on the new plan already)"
 
 
+def unchanged(changes: Changes) -> str:
+    """What to say where there is nothing to put in force."""
+    return f"nothing has changed since deployment {changes.since}"
+
+
 def summary(changes: Changes) -> str:
     """What to add where nobody finds a change in the table."""
     if any(c.kind != "same" for c in changes.journeys):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from engine.cli.authoring import count
 from engine.cli.located import Located, locate
-from engine.cli.release_shown import plain, show_changes, show_release, summary
+from engine.cli.release_shown import plain, show_changes, show_release, summary, unchanged
 from engine.cli.shown import iso, listing, when
 from engine.cli.terminal import (
     HERE,
@@ -115,20 +115,27 @@ def carried_out(
         show_changes(seen)
     if seen.stranded():
         raise Stranded(seen)
-    if dry_run or not asked(question, yes=yes):
+    nothing = seen.nothing()
+    if dry_run or not (nothing or asked(question, yes=yes)):
         if as_json:
-            print_json({"deployment": None, **plain(seen)})
+            print_json({"deployment": None, "written": False, **plain(seen)})
+        elif nothing:
+            out.print(unchanged(seen), soft_wrap=True)
         raise typer.Exit(Code.FINE if dry_run else Code.NO)
     number, done = located.on_database(lambda database: put_in_force(database, release, actor(), wishes, seen))
     moved = sum(c.moves() for c in done.journeys)
     if moved:
         located.on_database(lambda database: _ask_all(database, moved))
+    written = number != done.since
     if as_json:
-        print_json({"deployment": number, **plain(done)})
+        print_json({"deployment": number, "written": written, **plain(done)})
         return
     if done != seen:
         out.print("people went on since you were asked; this is what was done:", style="yellow")
         show_changes(done)
+    if not written:
+        out.print(unchanged(done), soft_wrap=True)
+        return
     out.print(f"deployed (number {number}){summary(done)}", markup=False, soft_wrap=True)
     if moved:
         told = f"{count(moved, 'enrollment')} {'goes' if moved == 1 else 'go'} on with a new plan as workers take them"
