@@ -26,7 +26,7 @@ def unchanged(changes: Changes) -> str:
 
 def summary(changes: Changes) -> str:
     """What to add where nobody finds a change in the table."""
-    if any(c.kind != "same" for c in changes.journeys):
+    if any(not c.nothing() for c in changes.journeys):
         return ""
     return "; no journey changed" + (f", but {', '.join(name for name, _ in changes.shared)}" if changes.shared else "")
 

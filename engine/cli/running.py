@@ -144,8 +144,10 @@ def prepare(located: Located, database_url: str, deploy: bool) -> None:
         out.print(unchanged(changes), soft_wrap=True)
         return
     done = [f"{c.journey} ({c.kind})" for c in changes.journeys if c.kind != "same"]
+    done += [f"{c.journey} (no longer on trial)" for c in changes.journeys if c.kind == "same" and c.was_canary is not None]
+    done += [f"{c.journey} (takes people in again)" for c in changes.journeys if c.kind == "same" and c.was_drained]
     done += [f"{name} ({kind})" for name, kind in changes.shared]
-    told = f"deployed {count(len(compiled.plans), 'journey')}: {', '.join(done) or 'no journey changed'}"
+    told = f"deployed {count(len(compiled.plans), 'journey')}: {', '.join(done)}"
     out.print(Text(told), soft_wrap=True)
 
 

@@ -101,7 +101,7 @@ def test_deploy_names_what_journeys_share_and_is_other_than_before(folder: Path,
     shared = [("policy.yaml", "changed"), ("template sms/hello", "gone"), ("template sms/later", "new")]
     assert shared == [(s["name"], s["change"]) for s in looked["shared"]]
     assert "no journey changed, but policy.yaml, template sms/hello, template sms/later\n" in run("deploy", "--yes").stdout
-    assert run("deploy", "--strategy", "welcome=drain", "--yes").stdout.endswith("deployed (number 4); no journey changed\n")
+    assert run("deploy", "--strategy", "welcome=drain", "--yes").stdout.endswith("takes nobody in\ndeployed (number 4)\n")
 
 
 async def test_deploy_counts_a_step_once_however_many_plans_have_it(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.cli.located import locate
 from engine.cli.releasing import read_wishes
+from engine.cli.running import prepare
 from engine.cli.terminal import Failure
 from tests.cli.commands import answer
 from tests.cli.test_operating import JOURNEY, SETTINGS, Commands, at_month
@@ -82,7 +85,9 @@ def test_the_preview_says_who_is_tried_and_who_is_not(tmp_path: Path, database_u
     assert {"other": "all new entries get the new plan", "welcome": "10% of new entries get the new plan"} == told
 
 
-async def test_a_trial_is_taken_back_with_those_who_entered_by_it(tmp_path: Path, database_url: str, run: Any) -> None:
+async def test_a_trial_is_taken_back_with_those_who_entered_by_it(
+    tmp_path: Path, database_url: str, run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is shown before is what happens: who finishes on the plan that was tried, and whom `--strategy migrate` brings to the
     plan of the others. Neither another rollback nor one by the trial's own hash begins it anew."""
     files = {"sojourn.yaml": SETTINGS, "journeys/welcome.yaml": JOURNEY}
@@ -130,6 +135,12 @@ async def test_a_trial_is_taken_back_with_those_who_entered_by_it(tmp_path: Path
         assert "a trial isn't begun anew by going back" in trial.stderr
         assert 0 == (await run("deploy", "--yes")).returncode
         assert "what was on trial with it (welcome) isn't tried again" in (await run("rollback", "2", "--dry-run")).stdout
+        (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", "62d"))
+        assert 0 == (await run("deploy", "--canary", "20%", "--yes")).returncode
+        for text, said in (("62d", "nothing has changed since deployment 5"), ("61d", "welcome (no longer on trial)")):
+            (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", text))
+            await asyncio.to_thread(prepare, locate(tmp_path), database_url, True)
+            assert said in capsys.readouterr().out, "that is what `up` does with the files"
 
 
 @pytest.mark.parametrize(
