@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from engine.delivery.channel import Signing
+
 ONCE = ("mime-version", "content-type", "content-transfer-encoding", "list-id", "list-unsubscribe", "list-unsubscribe-post")
 """Headers that are signed where they are there; those by which to unsubscribe must be (RFC 8058 section 4)."""
 
@@ -71,6 +73,16 @@ class Signer:
     def __init__(self, settings: Dkim) -> None:
         self._selector, self._domain = settings.selector, settings.domain
         self._key = settings.private_key()
+
+    @property
+    def signing(self) -> Signing:
+        """Where receivers look for the public key, and what they must find there."""
+        key = self._key.public_key()
+        if isinstance(key, rsa.RSAPublicKey):
+            kind, public = "rsa", key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        else:
+            kind, public = "ed25519", key.public_bytes_raw()
+        return Signing(self._selector, self._domain or "", f"v=DKIM1; k={kind}; p={_base64(public)}")
 
     def sign(self, mail: bytes, domain: str, at: int) -> bytes:
         """The header that signs `mail` (CRLF line ends, no dots doubled) for `domain`, unless the settings name one; it goes

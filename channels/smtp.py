@@ -96,6 +96,7 @@ class Smtp(Adapter):
         self._free = asyncio.Semaphore(settings.concurrency)
         self._tls: ssl.SSLContext | None = None
         self._signer = Signer(settings.dkim) if settings.dkim is not None else None
+        self.signing = None if self._signer is None else self._signer.signing
 
     async def send(self, message: Outgoing) -> Receipt:
         """One dialogue. Raises ValueError for a sender or a template that a person must mend."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.app.release import KINDS, Change, Changes, Fate, Refused, Release, Wishes, looked_at, release_of
@@ -86,7 +86,8 @@ async def deploy_if_other(database: Database, compiled: Compiled, actor: str) ->
 async def put_in_force(
     database: Database, release: Release, actor: str, wishes: Wishes = AS_IT_WAS, seen: Changes | None = None
 ) -> tuple[int, Changes]:
-    """Make `release` the one in force: the deployment's number, and what it did. `seen`: what a person was shown before.
+    """Make `release` the one in force: the deployment's number, and what it did. Where that is nothing, nothing is written, and
+    the number is that of the deployment before. `seen`: what a person was shown before.
 
     Raises Overtaken where another deploy came after that, Stranded, other Refused, and PastSchedule where a journey would be sent
     once, at a time that is over. Who is to be moved is asked afterwards, by `intake.moving`."""
@@ -101,6 +102,8 @@ async def put_in_force(
             changes = await looked_at(c, deployments, release, wishes)
         if changes.stranded():
             raise Stranded(changes)
+        if newest is not None and changes.nothing():
+            return newest.id, changes
         await refuse_past(c, [release.plans[one.journey] for one in changes.journeys if one.kind in ("new", "changed")])
         await store.put_documents(c, release.bodies)
         plans = changes.plans()
@@ -152,7 +155,10 @@ async def earlier(c: Connection, which: str | None) -> Release:
         raise Refused(
             f"deployment {row.id} is the one in force: going back to it changes nothing", "`sojourn deployments` lists others"
         )
-    return replace(await _again(c, row, row.plans), act=f"rollback to {row.id}", rollout=_drained(row))
+    told = f"back to deployment {row.id}, of {row.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, by {row.actor}"
+    untried = tuple(sorted(journey for journey, of in row.rollout.items() if "canary" in of))
+    then = await _again(c, row, row.plans)
+    return replace(then, act=f"rollback to {row.id}", rollout=_drained(row), told=told, untried=untried)
 
 
 def _named(rows: Sequence[Any], which: str) -> Any:

@@ -20,6 +20,7 @@ from engine.core.wire import Json, digest
 from engine.delivery.deployments import Deployments
 from engine.settings.problems import nearest
 from engine.store import deployments as store
+from engine.store import pauses
 from engine.store.database import Connection
 
 Strategy = Literal["pin", "migrate", "drain"]
@@ -47,21 +48,25 @@ class Wishes:
     canary: float | None = None
     canaries: tuple[str, ...] = ()
 
-    def of(self, journey: str, kind: str) -> str:
-        """The strategy of a journey, by what happens to it: one that nobody has named goes on as it was, unless it is changed."""
-        return self.journeys.get(journey, self.strategy if kind == "changed" else "pin")
+    def of(self, journey: str, *, concerned: bool) -> str:
+        """The strategy of a journey: one that nobody has named goes on as it was, unless it is `concerned`: changed, or on trial
+        until now."""
+        return self.journeys.get(journey, self.strategy if concerned else "pin")
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """What is to be put in force. `documents`: hash by kind (`KINDS`), `bodies` those that may be new, as (hash, kind, body).
-    `rollout`: journeys that take nobody, as `store.deployments.deploy` keeps them. `act`: what it is called."""
+    `rollout`: journeys that take nobody, as `store.deployments.deploy` keeps them. `act`: what it is called. `told`: which
+    deployment of the past it is, in a line; `untried`: journeys that were on trial then, and aren't again."""
 
     documents: Mapping[str, str]
     plans: Mapping[str, Plan]
     bodies: tuple[tuple[str, str, Json], ...] = ()
     rollout: Mapping[str, Json] = field(default_factory=dict)
     act: str = "deploy"
+    told: str = ""
+    untried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Fate:
 class Change:
     """What a release does to one journey: `new`, `changed`, `same` or `gone` (enrolls nobody any more); how many are inside, by
     step, and what becomes of them. `steps`, `head`: what the new plan has otherwise. `canary`: the share of new entries that goes
-    to it, None: all. `was_canary`: that of the plan on trial before."""
+    to it, None: all. `was_canary`: that of the plan on trial before, whose hash is `tried`. `paused`: it is, and stays so."""
 
     journey: str
     kind: str
@@ -95,6 +100,8 @@ class Change:
     canary: float | None = None
     was_canary: float | None = None
     was_drained: bool = False
+    tried: str | None = None
+    paused: bool = False
 
     def moves(self) -> int:
         """How many go on with the new plan."""
@@ -116,6 +123,10 @@ class Changes:
     shared: tuple[tuple[str, str], ...] = ()
     since: int | None = None
     named: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def nothing(self) -> bool:
+        """Whether all is as in the deployment that it was compared with, and goes on so, for those inside too."""
+        return self.since is not None and not self.shared and all(one.nothing() for one in self.journeys)
 
     def stranded(self) -> list[tuple[str, Fate]]:
         """(journey, who) of those for whom there is no step to go on with."""
@@ -162,7 +173,8 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
     kinds = {journey: _kind(old.get(journey), release.plans.get(journey)) for journey in journeys}
     shares = {journey: _share(wishes, journey, kind) for journey, kind in kinds.items()}
     _check_canary(wishes, kinds, shares)
-    strategies = {journey: wishes.of(journey, kinds[journey]) if shares[journey] is None else "pin" for journey in journeys}
+    concerned = {j for j in journeys if shares[j] is None and (kinds[j] == "changed" or "canary" in before.get(j, {}))}
+    strategies = {j: wishes.of(j, concerned=j in concerned) if shares[j] is None else "pin" for j in journeys}
     if wishes.strategy == "drain" and "drain" not in strategies.values() and "gone" not in kinds.values():
         hint = "a journey that hasn't changed is drained by its name: --strategy JOURNEY=drain"
         raise Refused("nothing was deployed: --strategy drain is for journeys that have changed, and would drain none", hint)
@@ -170,6 +182,7 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
     older = {j: [plans[h] for h in sorted({r.plan for r in inside[j]} | ({old[j]} if j in old else set()))] for j in journeys}
     going = {j: release.plans[j] for j in journeys if strategies[j] == "migrate" and j in release.plans}
     named = _named(wishes.named, going, older)
+    paused = await pauses.journeys(c)
     changes = []
     for journey in journeys:
         was, will = plans.get(old.get(journey, "")), release.plans.get(journey)
@@ -187,13 +200,17 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
                 shares[journey],
                 before.get(journey, {}).get("share"),
                 bool(before.get(journey, {}).get("drained")),
+                before.get(journey, {}).get("canary"),
+                journey in paused,
             )
         )
     shared = await _shared(c, row, release) if row is not None else ()
-    if row is not None and release.act.startswith("rollback") and not shared and all(one.nothing() for one in changes):
+    found = Changes(tuple(changes), shared, row.id if row is not None else None, named)
+    if row is not None and release.act.startswith("rollback") and found.nothing():
         told = f"deployment {release.act.split()[-1]} is as the one in force (number {row.id}): going back to it changes nothing"
-        raise Refused(told, "--strategy JOURNEY=migrate brings those back who are inside on another plan")
-    return Changes(tuple(changes), shared, row.id if row is not None else None, named)
+        trial = "a trial isn't begun anew by going back, but by `sojourn deploy --canary`; " if release.untried else ""
+        raise Refused(told, f"{trial}--strategy JOURNEY=migrate brings those back who are inside on another plan")
+    return found
 
 
 def _check_names(wishes: Wishes, journeys: Iterable[str], release: Release) -> None:

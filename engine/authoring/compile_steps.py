@@ -171,6 +171,7 @@ class Steps:
         for channel, place in places:
             if not self.world.channel(place, channel):
                 continue
+            self.world.sent.add((channel, step.template))
             found = self.world.template(spot / "template", channel, step.template)
             if found and tier:
                 problems = check_template(found, scope, marketing="consent" not in tier.skip)

@@ -27,7 +27,8 @@ from engine.authoring.passages import Placed
 from engine.authoring.salvage import tell_names
 from engine.authoring.shape_journey import Journey
 from engine.authoring.spots import Spot
-from engine.authoring.templates import Template, load_templates
+from engine.authoring.templates import Template, load_templates, loose_files
+from engine.authoring.unsent import check_unsent, tell_unsent
 from engine.authoring.world import World
 from engine.core.plan import Plan
 from engine.core.policy import Policy, Tier
@@ -108,6 +109,7 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
         notes += said
     for document in refused:
         tell_names(document, world)
+    problems += check_unsent(world, loose_files(folder / "templates", templates))
     if shared["policy"] and not errors(shared["policy"].problems):
         sound = {name: p for name, p in placed.items() if not errors(written[name][1].problems)}
         report_conflicts(sound, policy, Spot(shared["policy"]))
@@ -116,8 +118,9 @@ def load_project(folder: Path, channels: Iterable[str]) -> Compiled:
     if any(d.root is None for d in documents):
         hushed.add("SJ206")  # a journey whose file isn't YAML has a name that nobody knows
     found = in_order(_causes(p for p in [*problems, *(p for d in documents for p in d.problems)] if p.code not in hushed))
-    if errors(found):
+    if errors(found):  # a journey that can't be read may send anything
         raise AuthoringError(found)
+    found = in_order([*found, *tell_unsent(world)])
     plans = {name: p.plan for name, p in placed.items()}
     return Compiled(plans, policy, tracking, segments, templates, found, notes, tests)
 
@@ -133,7 +136,7 @@ _FOLLOWS = {
 def _causes(found: Iterable[Problem]) -> list[Problem]:
     """Without what a template seems to lack because its head or its body can't be read."""
     problems = list(found)
-    unread = {p.file for p in problems if p.code.startswith("SJ10") or p.code == "SJ120"}
+    unread = {p.file for p in problems if p.code.startswith("SJ10") or p.code in ("SJ120", "SJ122")}
     return [p for p in problems if p.code not in ("SJ240", "SJ241", "SJ242") or p.file not in unread]
 
 

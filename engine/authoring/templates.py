@@ -132,6 +132,17 @@ def load_templates(folder: Path, shown: str = "templates") -> tuple[dict[tuple[s
     return templates, problems
 
 
+def loose_files(folder: Path, templates: Mapping[tuple[str, str], Template], shown: str = "templates") -> list[Source]:
+    """The layouts and partials under `folder` that none of `templates` includes."""
+    read = {s.file for t in templates.values() for version in (t, *t.versions.values()) for s in version.sources.values()}
+    found = []
+    for path in _files(folder):
+        unread = path.partition("/")[0] in SHARED and path.rpartition(".")[2] in PARTS and f"{shown}/{path}" not in read
+        if unread and (text := _text(folder, path, shown, [])) is not None:
+            found.append(Source(f"{shown}/{path}", 1, text))
+    return found
+
+
 def _template(
     channel: str, name: str, locale: str, paths: dict[str, str], texts: dict[str, str], shown: str, problems: list[Problem]
 ) -> Template:

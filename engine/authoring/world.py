@@ -23,7 +23,7 @@ MOVES = {"enters": "segment_entered", "leaves": "segment_left"}
 @dataclass(slots=True)
 class World:
     """`journeys` holds every journey of the project that has a readable shape, whether or not it compiles; `unreadable` the
-    names of the others, which exist too."""
+    names of the others, which exist too. `sent`: the templates (channel, name) that a journey sends, once all are compiled."""
 
     tracking: Tracking
     segments: Segments
@@ -32,6 +32,7 @@ class World:
     channels: Set[str]
     journeys: Mapping[str, Journey] = field(default_factory=dict)
     unreadable: Set[str] = frozenset()
+    sent: set[tuple[str, str]] = field(default_factory=set)
     customer: Fields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from engine.cli.located import compile_project, locate
-from engine.cli.terminal import HERE, Code, Failure, JsonOption, ProjectOption, err, out, print_json
+from engine.cli.terminal import HERE, Code, Failure, JsonOption, ProjectOption, err, out, path_option, path_reader, print_json
 
 if TYPE_CHECKING:
     from engine.settings.problems import Problem
@@ -24,16 +24,12 @@ RENAMED = {"gitignore": ".gitignore"}
 """Files whose real name would mean something already where they stand."""
 
 
-def _folder(written: str) -> Path:
-    """Raises Failure where nothing is written, which as a path would be the current folder."""
-    if not written.strip():
-        raise Failure("DIR is empty", "name the folder to make it in; `sojourn init .` takes this one")
-    return Path(written)
-
-
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to make it; the folder may exist, and be empty.", parser=_folder)
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Where to make it; the folder may exist, and be empty.", parser=path_reader("DIR", "a folder")
+        ),
     ],
 ) -> None:
     """Make a project that runs: one journey, its policy, templates and tests.
@@ -155,9 +151,7 @@ def schema(
         str | None,
         typer.Argument(metavar="[NAME]", help="journey, policy, calendar, segments, tracking or tests; without it, all."),
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write NAME.schema.json files there instead of printing.")
-    ] = None,
+    folder: Annotated[Path | None, path_option("--out", "DIR", "Write NAME.schema.json files there instead of printing.")] = None,
 ) -> None:
     """Print the JSON Schemas of the language, for editors.
 

@@ -119,6 +119,8 @@ def _version(located: Located, name: str) -> Compiled:
     from engine.authoring.project import AuthoringError
     from engine.settings.problems import errors
 
+    if not name.strip():
+        raise Failure("the name of a version is empty", "name a folder, `deployed` or a git revision; `.` is this folder")
     try:
         if name == DEPLOYED:
             return located.in_transaction(deployed)

@@ -11,7 +11,7 @@ import typer
 
 from engine.cli.importing import progress
 from engine.cli.located import Located, compile_project, locate
-from engine.cli.terminal import HERE, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+from engine.cli.terminal import HERE, DataOption, Failure, JsonOption, ProjectOption, out, path_option, print_json
 
 if TYPE_CHECKING:
     from engine.app.forecast import Figures
@@ -23,7 +23,7 @@ CUSTOMERS, DAYS = 1000, 30
 
 EventsOption = Annotated[
     Path | None,
-    typer.Option("--events", metavar="FILE", help="What happened: JSON lines, one Segment call with a timestamp to a line."),
+    path_option("--events", "FILE", "What happened: JSON lines, one Segment call with a timestamp to a line."),
 ]
 StoreOption = Annotated[
     str | None, typer.Option("--from-store", metavar="90d", help="What the database has recorded for so long.")
@@ -56,7 +56,7 @@ def simulate(
     warm_up: Annotated[
         bool, typer.Option("--warm-up", help="Channels that have a `warmup` in sojourn.yaml begin it with their first message.")
     ] = False,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with plots there.")] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Also write a page with plots there.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:

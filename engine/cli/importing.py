@@ -23,6 +23,8 @@ from engine.cli.terminal import (
     ProjectOption,
     bars,
     out,
+    path_option,
+    path_reader,
     print_json,
     say,
 )
@@ -32,10 +34,13 @@ if TYPE_CHECKING:
     from engine.authoring.mapping import Kind
     from engine.store.database import Database
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .jsonl, .ndjson or .parquet file.")]
+FileArgument = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A .csv, .tsv, .jsonl, .ndjson or .parquet file.", parser=path_reader("FILE", "a file")),
+]
 MappingOption = Annotated[
     Path | None,
-    typer.Option("--mapping", metavar="FILE", help="YAML that says what the columns mean.", show_default="by their names"),
+    path_option("--mapping", "FILE", "YAML that says what the columns mean.", show_default="by their names"),
 ]
 LiveOption = Annotated[
     bool, typer.Option("--live", help="Let it count as happening now: journeys begin and go on. Without it, it is history.")
@@ -43,9 +48,7 @@ LiveOption = Annotated[
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Read the file from its first row, also where it was imported before.")
 ]
-ReportOption = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE", help="Where bad rows are told.", show_default="beside the file")
-]
+ReportOption = Annotated[Path | None, path_option("--report", "FILE", "Where bad rows are told.", show_default="beside the file")]
 
 imports = typer.Typer(
     no_args_is_help=True,

@@ -18,6 +18,7 @@ from engine.cli.terminal import (
     ProjectOption,
     YesOption,
     as_shown,
+    customer_named,
     look_and_act,
     out,
 )
@@ -69,7 +70,8 @@ def merge(
 
     def tell(done: Merged, look: bool) -> None:
         number = "" if look else f" (merge {done.id})"
-        _tell(done, f"{'would merge' if look else 'merged'}: {_both(done)}{number}", "along")
+        both = f"{customer_named(done.kept, kept)} and {customer_named(done.gone, gone)}"
+        _tell(done, f"{'would merge' if look else 'merged'}: {both}{number}", "along")
         if not look:
             out.print(f"  `sojourn unmerge {done.id}` undoes it within 30 days", style="dim", markup=False)
 
@@ -98,7 +100,8 @@ def unmerge(
         return await intake.unmerge(int(number), actor(), dry_run=look)
 
     def tell(done: Merged, look: bool) -> None:
-        _tell(done, f"{'would take apart' if look else 'taken apart'}: {_both(done)} (merge {done.id})", "back")
+        both = f"customer {done.kept} and customer {done.gone}"
+        _tell(done, f"{'would take apart' if look else 'taken apart'}: {both} (merge {done.id})", "back")
 
     run = _through_the_door(locate(project, data, lenient=True), act)
     look_and_act(run, tell, f"Undo merge {number}?", dry_run=dry_run, yes=yes, as_json=as_json)
@@ -112,13 +115,9 @@ def _through_the_door(located: Located, act: Callable[..., Awaitable[Merged]]) -
     return lambda look: located.on_database(lambda database: act(Intake(database, Deployments()), look=look))
 
 
-def _both(done: Merged) -> str:
-    return f"customer {done.kept} and customer {done.gone}"
-
-
 def _tell(done: Merged, what: str, whither: str) -> None:
     """`what` happened, or would; and what goes `whither` ("along" or "back")."""
-    out.print(what, markup=False)
+    out.print(what, markup=False, soft_wrap=True)
     counts = [f"{n} {TABLES.get(table, table)}" for table, n in done.moved.items() if n]
     if counts:
         out.print(f"  {whither}: {', '.join(counts)}", markup=False, soft_wrap=True)

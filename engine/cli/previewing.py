@@ -13,7 +13,7 @@ from rich.text import Text
 
 from engine.cli.deploying import actor
 from engine.cli.located import Located, compile_project, locate, stand_in
-from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, err, out, print_json
+from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, err, out, path_option, print_json
 
 if TYPE_CHECKING:
     from engine.app.previewing import Letter
@@ -30,9 +30,7 @@ CustomerOption = Annotated[
 ]
 WithOption = Annotated[
     Path | None,
-    typer.Option(
-        "--with", metavar="FILE", help='JSON that says what it sees: {"customer": {…}, "entry": {…}, "vars": {…}, "percent": 10}.'
-    ),
+    path_option("--with", "FILE", 'JSON that says what it sees: {"customer": {…}, "entry": {…}, "vars": {…}, "percent": 10}.'),
 ]
 LocaleOption = Annotated[
     str | None, typer.Option("--locale", metavar="LOCALE", help="For somebody who speaks this: it, pt-BR.", show_default="theirs")
@@ -47,9 +45,7 @@ def preview(
     locale: LocaleOption = None,
     file: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Write the HTML there; .txt: the text, .json: all of it.", show_default="nowhere"
-        ),
+        path_option("--out", "FILE", "Write the HTML there; .txt: the text, .json: all of it.", show_default="nowhere"),
     ] = None,
     project: ProjectOption = HERE,
     data: DataOption = None,
@@ -130,13 +126,11 @@ def _rendered(
             return wanted, wanted.content(stranger(wanted, datetime.now(UTC)))
         return wanted, wanted.content(located.in_transaction(lambda c: known(c, wanted, customer)))
     except (RenderError, ExpressionError) as wrong:
-        raise Failure(str(wrong), _mend(wanted, customer), Code.NO) from None
+        raise Failure(str(wrong), _mend(customer), Code.NO) from None
 
 
-def _mend(wanted: Letter, customer: str | None) -> str:
-    """What to do about a message that fails. What a journey sends has compiled, so that it is the values."""
-    if not wanted.plan.entries:
-        return "mend the template; no journey sends it, so `sojourn validate` doesn't check it"
+def _mend(customer: str | None) -> str:
+    """What to do about a message that fails. It has compiled, so that it is the values."""
     if customer is None:
         return "it compiles, and fails with the values that nobody has: --customer and --with give it others"
     return "it compiles, and fails with this customer's values: mend the template, or what it is given"

@@ -23,8 +23,10 @@ from engine.cli.terminal import (
     ProjectOption,
     YesOption,
     as_shown,
+    customer_named,
     look_and_act,
     out,
+    path_option,
     print_json,
 )
 
@@ -46,7 +48,7 @@ LiftOption = Annotated[bool, typer.Option("--lift", help="Take it back.")]
 
 def export(
     customer: CustomerArgument,
-    to: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead; nothing is replaced.")] = None,
+    to: Annotated[Path | None, path_option("--out", "FILE", "Write it there instead; nothing is replaced.")] = None,
     project: ProjectOption = HERE,
     data: DataOption = None,
 ) -> None:
@@ -74,7 +76,7 @@ def export(
             file.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
     except OSError as failed:
         raise Failure(f"{to} can't be written: {failed.strerror}") from None
-    out.print(f"customer {found['customer']} in {to}", markup=False)
+    out.print(f"{customer_named(found['customer'], customer)} in {to}", markup=False, soft_wrap=True)
 
 
 def erase(
@@ -112,11 +114,12 @@ def erase(
         shown = done.customer
         return done
 
-    look_and_act(run, _tell, f"Erase {customer} for good?", dry_run=dry_run, yes=yes, as_json=as_json)
+    look_and_act(run, partial(_tell, customer), f"Erase {customer} for good?", dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _tell(done: Erased, look: bool) -> None:
-    out.print(f"{'would erase' if look else 'erased'}: customer {done.customer}", markup=False)
+def _tell(name: str, done: Erased, look: bool) -> None:
+    who = customer_named(done.customer, name)
+    out.print(f"{'would erase' if look else 'erased'}: {who}", markup=False, soft_wrap=True)
     if done.merged:
         out.print(f"  with {', '.join(f'customer {i}' for i in done.merged)}, merged into them", markup=False, soft_wrap=True)
     rows = ", ".join(f"{n} in {table.replace('_', ' ')}" for table, n in done.rows.items())
@@ -169,7 +172,7 @@ def _stand(located: Located, field: str, customer: str, lift: bool, as_json: boo
         print_json(now_is.to_json())
     else:
         said = words[2 * lift + (not now_is.changed)]
-        out.print(f"customer {now_is.customer}: {said}", markup=False)
+        out.print(f"{customer_named(now_is.customer, customer)}: {said}", markup=False, soft_wrap=True)
     raise typer.Exit(Code.FINE if now_is.changed else Code.NO)
 
 

@@ -27,6 +27,7 @@ from engine.cli.terminal import (
     asked,
     in_batches,
     out,
+    path_option,
     print_json,
 )
 
@@ -110,9 +111,7 @@ def show(number: NumberArgument, project: ProjectOption = HERE, data: DataOption
 @quarantine.command()
 def mend(
     number: NumberArgument,
-    json_file: Annotated[
-        Path, typer.Option("--json-file", metavar="FILE", help="The whole call, corrected, as JSON; - reads the input.")
-    ],
+    json_file: Annotated[Path, path_option("--json-file", "FILE", "The whole call, corrected, as JSON; - reads the input.")],
     project: ProjectOption = HERE,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.cli.authoring import count
 from engine.cli.located import Located, locate
+from engine.cli.release_shown import plain, show_changes, show_release, summary, unchanged
 from engine.cli.shown import iso, listing, when
 from engine.cli.terminal import (
     HERE,
@@ -31,11 +32,8 @@ from engine.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from engine.app.release import Change, Changes, Release, Wishes
+    from engine.app.release import Changes, Release, Wishes
     from engine.store.database import Connection, Database
-
-KINDS = {"new": "green", "changed": "yellow", "same": "dim", "gone": "red"}
-SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": "^"}
 
 StrategyOption = Annotated[
     list[str] | None,
@@ -113,24 +111,32 @@ def carried_out(
 
     release, seen = located.in_transaction(first)
     if not as_json:
+        show_release(release)
         show_changes(seen)
     if seen.stranded():
         raise Stranded(seen)
-    if dry_run or not asked(question, yes=yes):
+    nothing = seen.nothing()
+    if dry_run or not (nothing or asked(question, yes=yes)):
         if as_json:
-            print_json({"deployment": None, **plain(seen)})
+            print_json({"deployment": None, "written": False, **plain(seen)})
+        elif nothing:
+            out.print(unchanged(seen), soft_wrap=True)
         raise typer.Exit(Code.FINE if dry_run else Code.NO)
     number, done = located.on_database(lambda database: put_in_force(database, release, actor(), wishes, seen))
     moved = sum(c.moves() for c in done.journeys)
     if moved:
         located.on_database(lambda database: _ask_all(database, moved))
+    written = number != done.since
     if as_json:
-        print_json({"deployment": number, **plain(done)})
+        print_json({"deployment": number, "written": written, **plain(done)})
         return
     if done != seen:
         out.print("people went on since you were asked; this is what was done:", style="yellow")
         show_changes(done)
-    out.print(f"deployed (number {number}){_summary(done)}", markup=False, soft_wrap=True)
+    if not written:
+        out.print(unchanged(done), soft_wrap=True)
+        return
+    out.print(f"deployed (number {number}){summary(done)}", markup=False, soft_wrap=True)
     if moved:
         told = f"{count(moved, 'enrollment')} {'goes' if moved == 1 else 'go'} on with a new plan as workers take them"
         out.print(f"{told}: `sojourn deployments` says how many are left", style="dim", soft_wrap=True)
@@ -147,63 +153,6 @@ async def _ask_all(database: Database, expected: int) -> None:
         bar = progress.add_task("moving", total=expected)
         while (asked_now := await moving.batch()) is not None:
             progress.advance(bar, asked_now)
-
-
-def _summary(changes: Changes) -> str:
-    """What to add where nobody finds a change in the table."""
-    if any(c.kind != "same" for c in changes.journeys):
-        return ""
-    return "; no journey changed" + (f", but {', '.join(name for name, _ in changes.shared)}" if changes.shared else "")
-
-
-def show_changes(changes: Changes) -> None:
-    """A table: each journey, what happens to it, and to whom that is inside; what is other in the steps; what journeys share."""
-    table = listing("journey", "change", "inside now", folds=("inside now",))
-    trial = any(change.canary is not None for change in changes.journeys)
-    for change in changes.journeys:
-        table.add_row(change.journey, f"[{KINDS[change.kind]}]{change.kind}[/]", Text(_inside(change, trial)))
-    show_table(table)
-    for change in changes.journeys:
-        told = [f"{SIGNS[s.kind]} {s.step}" + (f" ({', '.join(s.fields)})" if s.fields else "") for s in change.steps]
-        told += [f"~ {name}" for name in change.head]
-        if told:
-            out.print(f"{change.journey}: {', '.join(told)}", markup=False, soft_wrap=True)
-    for name, kind in changes.shared:
-        out.print(Text.assemble(f"{name} ", (kind, KINDS[kind]), ", for those inside too"), soft_wrap=True)
-
-
-def _inside(change: Change, trial: bool) -> str:
-    """Who is inside a journey, what becomes of them, and who enters from now on. `trial`: some journey has a canary."""
-    told: dict[str, int] = {}
-    for fate in change.fates:
-        step = fate.step or "at its beginning"
-        to = "" if fate.becomes != "moves" else f" → {fate.to}" if fate.to else " → their next step"
-        place = f"{step}{to}{' (the new plan has no such step)' if fate.becomes == 'stranded' else ''}"
-        told[place] = told.get(place, 0) + fate.count
-    inside = ", ".join(f"{n} at {place}" for place, n in sorted(told.items()))
-    if change.kind == "changed" and inside and change.strategy != "migrate":
-        inside += " (they finish on the old plan)"
-    if change.kind == "gone":
-        return f"{inside or 'nobody'} (enrolls nobody any more)"
-    said = []
-    if change.canary is not None:
-        said.append(f"{100 * change.canary:g}% of new entries get the new plan")
-    elif change.was_canary is not None or (trial and change.kind == "changed" and change.strategy != "drain"):
-        said.append("all new entries get this plan again" if change.kind == "same" else "all new entries get the new plan")
-    if change.strategy == "drain":
-        said.append("takes nobody in")
-    elif change.was_drained:
-        said.append("takes people in again")
-    return "; ".join([*([inside] if inside else []), *said])
-
-
-def plain(changes: Changes) -> dict[str, Any]:
-    """What a release does, for machines."""
-    return {
-        "changes": [{**asdict(c), "inside": dict(c.inside)} for c in changes.journeys],
-        "shared": [{"name": name, "change": kind} for name, kind in changes.shared],
-        "moves": sum(c.moves() for c in changes.journeys),
-    }
 
 
 def rollback(

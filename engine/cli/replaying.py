@@ -24,6 +24,7 @@ from engine.cli.terminal import (
     ProjectOption,
     err,
     out,
+    path_option,
     print_json,
     read_since,
     show_table,
@@ -46,12 +47,8 @@ def replay(
         typer.Option("--since", metavar="MOMENT", help="Only runs that began then or later; UTC unless it has an offset."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many runs, the newest first.")] = 1000,
-    files: Annotated[
-        Path | None, typer.Option("--files", metavar="DIR", help="Replay the histories in this folder instead.")
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="DIR", help="Write each history into this folder, too.")
-    ] = None,
+    files: Annotated[Path | None, path_option("--files", "DIR", "Replay the histories in this folder instead.")] = None,
+    export: Annotated[Path | None, path_option("--export", "DIR", "Write each history into this folder, too.")] = None,
     customer: Annotated[
         str | None,
         typer.Option("--customer", metavar="USER", help="This customer's own history instead: a user id, identifier or address."),
@@ -59,7 +56,7 @@ def replay(
     only: Annotated[str | None, typer.Option("--journey", metavar="NAME", help="With --customer: only this journey.")] = None,
     through: Annotated[
         Path | None,
-        typer.Option("--with", metavar="PATH", help="With --customer: through this project or journey file, simulated."),
+        path_option("--with", "PATH", "With --customer: through this project or journey file, simulated."),
     ] = None,
     step: Annotated[bool, typer.Option("--step", help="With --customer: stop after each step and ask what to show.")] = False,
     project: ProjectOption = HERE,

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from engine.cli.deploying import put_in_force
 from engine.cli.located import Located, channel_problems, compile_project, locate, stand_in
+from engine.cli.release_shown import unchanged
 from engine.cli.terminal import HERE, Code, DataOption, Failure, ProjectOption, err, out
 
 if TYPE_CHECKING:
@@ -139,9 +140,14 @@ def prepare(located: Located, database_url: str, deploy: bool) -> None:
     except PastSchedule as over:
         err.print(f"not deployed: {over}; {goes_on}", style="yellow", markup=False, soft_wrap=True)
         return
+    if changes.nothing():
+        out.print(unchanged(changes), soft_wrap=True)
+        return
     done = [f"{c.journey} ({c.kind})" for c in changes.journeys if c.kind != "same"]
+    done += [f"{c.journey} (no longer on trial)" for c in changes.journeys if c.kind == "same" and c.was_canary is not None]
+    done += [f"{c.journey} (takes people in again)" for c in changes.journeys if c.kind == "same" and c.was_drained]
     done += [f"{name} ({kind})" for name, kind in changes.shared]
-    told = f"deployed {count(len(compiled.plans), 'journey')}: " + (", ".join(done) if done else "nothing changed")
+    told = f"deployed {count(len(compiled.plans), 'journey')}: {', '.join(done)}"
     out.print(Text(told), soft_wrap=True)
 
 

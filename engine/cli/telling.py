@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.cli.located import Located, locate
-from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, print_json
+from engine.cli.terminal import HERE, Code, DataOption, Failure, JsonOption, ProjectOption, out, path_option, print_json
 
 if TYPE_CHECKING:
     from engine.store.database import Connection
@@ -24,7 +24,7 @@ ValuesArgument = Annotated[
 ]
 FileOption = Annotated[
     Path | None,
-    typer.Option("--json-file", metavar="FILE", help="Take the values from this file, a JSON object; - reads the input."),
+    path_option("--json-file", "FILE", "Take the values from this file, a JSON object; - reads the input."),
 ]
 UrlOption = Annotated[
     str | None,

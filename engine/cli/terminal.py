@@ -52,12 +52,30 @@ class Failure(Exception):
         super().__init__(message)
 
 
+def path_reader(name: str, what: str) -> Callable[[str | Path], Path]:
+    """Reads the path that `name` gives: `what` it is, with its article. An empty text (as an unset variable of the shell is one)
+    raises Failure: as a path it would be the current folder, which nobody has named."""
+
+    def read(text: str | Path) -> Path:
+        if not str(text).strip():
+            raise Failure(f"{name} is empty", f"name {what}" + ("; `.` is the one you are in" if "folder" in what else ""))
+        return Path(text)
+
+    return read
+
+
+def path_option(name: str, metavar: str, help: str, **more: Any) -> Any:
+    """An option that names a path: a DIR, a FILE, or a PATH, which is either."""
+    what = {"DIR": "a folder", "FILE": "a file"}.get(metavar, "a folder or a file")
+    return typer.Option(name, metavar=metavar, help=help, parser=path_reader(name, what), **more)
+
+
 ProjectOption = Annotated[
-    Path, typer.Option("--project", metavar="DIR", help="The project's folder: the one with sojourn.yaml.", show_default="here")
+    Path, path_option("--project", "DIR", "The project's folder: the one with sojourn.yaml.", show_default="here")
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Where `sojourn up` keeps its data.", show_default=".sojourn in the project"),
+    path_option("--data", "DIR", "Where `sojourn up` keeps its data.", show_default=".sojourn in the project"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")]
@@ -150,6 +168,11 @@ def look_and_act(
     if not asked(question, yes=yes):
         raise typer.Exit(Code.NO)
     run(False)
+
+
+def customer_named(number: int, name: str) -> str:
+    """A customer by number, with the name by which somebody has asked for them: no more of theirs than was typed."""
+    return f"customer {number} ({name})"
 
 
 def as_shown(name: str, found: object, shown: object, undone: str) -> None:

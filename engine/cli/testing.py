@@ -16,7 +16,7 @@ from rich.text import Text
 
 from engine.cli.authoring import count
 from engine.cli.located import compile_project, locate
-from engine.cli.terminal import HERE, Code, Failure, JsonOption, ProjectOption, bars, out, print_json, say
+from engine.cli.terminal import HERE, Code, Failure, JsonOption, ProjectOption, bars, out, path_option, print_json, say
 
 if TYPE_CHECKING:
     from engine.app.testing.covering import Cover
@@ -48,7 +48,7 @@ def test(
         str | None,
         typer.Option("--at-least", metavar="PERCENT", help="As --cover; 1 where less than this is passed.", show_default=False),
     ] = None,
-    report: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML there, for CI.")] = None,
+    report: Annotated[Path | None, path_option("--junit", "FILE", "Also write JUnit XML there, for CI.")] = None,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:

@@ -79,7 +79,7 @@ def _input(plan: Plan, state: State, given: Input) -> Step:
         case "retry":
             return _retry(plan, state)
         case "move":
-            return replace(state, held=(*(held for held in state.held if held.kind != "move"), given)), ()
+            return replace(state, held=(*(held for held in state.held if not _overtaken(plan, held, given)), given)), ()
         case "skip":
             return _skip(plan, state, given)
         case "event":
@@ -125,6 +125,12 @@ def _retry(plan: Plan, state: State) -> Step:
 
 def _move(state: State) -> Input | None:
     return next((held for held in state.held if held.kind == "move"), None)
+
+
+def _overtaken(plan: Plan, held: Input, move: Input) -> bool:
+    """Whether `move` takes the place of `held`: of any other move, but not of a reset (to its own plan) where it leads to another
+    plan. The reset is first, and the move is for where that leads."""
+    return held.kind == "move" and not held.reason == plan.hash != move.reason
 
 
 def _let_go(state: State, commands: tuple[Command, ...]) -> Step:

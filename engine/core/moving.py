@@ -8,7 +8,7 @@ names stays named: nothing that was sent on the old plan is sent once more on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -60,7 +60,8 @@ def to_step(plan: Plan, target: int) -> Pairs:
 
 
 def carried(old: Plan, new: Plan, state: State, move: Input) -> Carried:
-    """`state`, which was let go, as it goes on with `new`; with the same plan it is a reset, and begins another visit.
+    """`state`, which was let go, as it goes on with `new`; with the same plan it is a reset, and begins another visit. A later
+    move outlasts a reset: it is for where that leads.
 
     A wait begun on the old plan is worked out again from its start, whatever it was told before. A channel whose place was
     another's begins another visit: on this one that number names what the other was tried for. Raises ValueError where the move
@@ -74,10 +75,10 @@ def carried(old: Plan, new: Plan, state: State, move: Input) -> Carried:
     held = tuple(
         replace(given, matched=matched_on(old, new, heads.items(), given.kind, given.matched))
         for given in state.held
-        if given.kind != "move"
+        if given.kind != "move" or (reset and given.seq > move.seq)
     )
     base = replace(state, op=target, held=held, left=False, confirm=False, deadline=None)
-    anew = reset or kind(was) != kind(will)
+    anew = reset or kind(was) != kind(will) or to_come(state)
     if anew:
         base = replace(base, status="parked", at=_later(state.at, move.at), wake=None, attempt=0, again=False, reason="")
         base = replace(base, visit=state.visit + reset, loops=_loops(new, target, state, heads, itself=False))
@@ -88,6 +89,19 @@ def carried(old: Plan, new: Plan, state: State, move: Input) -> Carried:
     if state.status == "parked" or (state.status == "waiting" and state.again and same and was == will):
         return Carried(base, anew=False, dropped=not same)
     return Carried(replace(base, status="running", wake=None, again=False), anew=False, dropped=not same)
+
+
+def to_come(state: State) -> bool:
+    """Whether a move has put `state` at its operation anew, and the `retry` by which it comes to it is still on its way."""
+    return state.status == "parked" and not state.reason
+
+
+def in_turn(plan: Plan, asked: Sequence[Input]) -> list[Input]:
+    """Those that count of the moves (in order, at least one) that somebody on `plan` was asked to make: the newest, and before it
+    the newest reset, where it leads to another plan."""
+    *earlier, newest = asked
+    resets = [move for move in earlier if move.reason == plan.hash != newest.reason]
+    return [*resets[-1:], newest]
 
 
 def behind(new: Plan, there: Carried) -> Carried:

@@ -203,6 +203,16 @@ class Channel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How a channel signs e-mail by itself (DKIM). `domain`: who signs, "" for the domain of the sender. `record`: the TXT record
+    by which receivers check it, which must stand in DNS at `SELECTOR._domainkey.DOMAIN`."""
+
+    selector: str
+    domain: str
+    record: str
+
+
 class Adapter:
     """The base of adapters: implement `send`, set `capabilities`; override the rest where the provider offers more."""
 
@@ -210,6 +220,8 @@ class Adapter:
     capabilities: Capabilities = Capabilities(address="")
     server: tuple[str, int] | None = None
     """Host and port of the one server that messages go to, where there is one: `sojourn doctor` tries to reach it."""
+    signing: Signing | None = None
+    """How it signs, where it does so itself: `sojourn doctor` looks whether receivers can check that."""
 
     async def send(self, message: Outgoing) -> Receipt:
         """Hand one message over; see `Channel.send`."""

@@ -6,14 +6,15 @@ left in that cohort and changes nothing. `core.moving` says what becomes of a st
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Input, State
 from engine.core.interpreter import key
-from engine.core.moving import Carried, behind, carried, matched_on
+from engine.core.moving import Carried, Pairs, behind, carried, in_turn, matched_on, to_come
 from engine.core.plan import Plan, Send
 from engine.core.walk import later
 from engine.delivery.deployments import Deployments
@@ -25,36 +26,60 @@ MOVED = "moved"
 """The reason with which a message is dropped whose step its enrollment has left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Going:
+    """Where an enrollment goes on: on `plan`, as `there`. `over`: the number of the last input up to which its moves are done;
+    `crossed`: the pairs by which it came from the plan before, none where it stays on it."""
+
+    id: int
+    plan: Plan
+    there: Carried
+    over: int
+    crossed: Pairs = ()
+
+
 async def hand_over(c: Connection, deployments: Deployments, plan: Plan, cohort: int, left: Mapping[int, State]) -> None:
-    """Have those go on that `cohort` has `left` behind, each as the newest move that it was told says. The caller holds the locks
-    of their customers and their own, and looks at the customers' queues afterwards."""
-    told = await moves.let_go(c, cohort, plan.hash, sorted(left))
+    """Have those go on that `cohort` has `left` behind, each as the moves say that it was told (`in_turn`). The caller holds the
+    locks of their customers and their own, and looks at the customers' queues afterwards."""
+    told: dict[int, list[Input]] = defaultdict(list)
+    for r in await moves.let_go(c, cohort, plan.hash, sorted(left)):
+        told[r.id].append(Input(r.seq, r.at, "move", tuple((here, there) for here, there in r.matched), r.to))
     if not told:
         return
-    now_in_force = (await deployments.current(c)).plans.get(plan.journey, plan).hash
-    going: list[tuple[Any, Plan, Carried, int]] = []
-    for r in told:
-        move = Input(r.seq, r.at, "move", tuple((here, there) for here, there in r.matched), r.to)
-        state = left[r.id]
-        if r.to in (plan.hash, now_in_force) and any(here == state.op for here, _ in move.matched):
-            new = await deployments.plan(c, r.to)
-            there = carried(plan, new, state, move)
-            if not there.anew and there.state.visit != state.visit and await _may_have_arrived(c, r.id, plan, state):
-                there = behind(new, there)
-            going.append((r, new, there, r.seq))
-        else:  # to a plan that a later deploy took back; or a later move, which doesn't know the step that an earlier one let it
-            # go at: it goes on until it comes to one
-            same = replace(state, left=False, held=tuple(g for g in state.held if g.kind != "move"))
-            going.append((r, plan, Carried(same, anew=False, dropped=False), state.seq))
-    await moves.go_on(c, cohort, [_row(r, new, there, over) for r, new, there, over in going])
+    in_force = (await deployments.current(c)).plans.get(plan.journey, plan).hash
+    going = [await _goes_on(c, deployments, plan, in_force, id_, left[id_], asked) for id_, asked in told.items()]
+    await moves.go_on(c, cohort, [_row(one) for one in going])
     await _rematch(c, plan, going)
-    dropped = [r.id for r, _, there, _ in going if there.dropped]
+    dropped = [one.id for one in going if one.there.dropped]
     await ledger.drop(c, dropped, MOVED, "its enrollment went on at another step")
     await planned.forget(c, dropped)
     at = await now(c)
     # A pending input is what the relay brings them to a cohort for; a `replan` of nothing changes nothing there.
-    nudges = [{"enrollment_id": r.id, "kind": "retry" if there.anew else "replan", "at": at} for r, _, there, _ in going]
+    nudges = [{"enrollment_id": one.id, "kind": "retry" if one.there.anew else "replan", "at": at} for one in going]
     await enrollments.append_inputs(c, nudges)
+
+
+async def _goes_on(
+    c: Connection, deployments: Deployments, plan: Plan, in_force: str, enrollment: int, state: State, asked: Sequence[Input]
+) -> Going:
+    """Where an enrollment on `plan` goes on. A reset and a move that was asked while it was under way are both made here, where
+    the step that the reset leads to lets it change over; else the move waits until it comes to one that does."""
+    going = None
+    for move in in_turn(plan, asked):
+        here = state if going is None else going.there.state
+        if move.reason not in (plan.hash, in_force) or all(at != here.op for at, _ in move.matched):
+            break
+        new = await deployments.plan(c, move.reason)
+        there = carried(plan, new, here, move)
+        if not there.anew and there.state.visit != here.visit and await _may_have_arrived(c, enrollment, plan, here):
+            there = behind(new, there)
+        going = Going(enrollment, new, there, move.seq, move.matched if new.hash != plan.hash else ())
+    if going is not None:
+        return going
+    # To a plan that a later deploy took back; or a later move, which doesn't know the step that an earlier one let it go at: it
+    # goes on until it comes to one.
+    same = replace(state, left=False, held=tuple(g for g in state.held if g.kind != "move"))
+    return Going(enrollment, plan, Carried(same, anew=to_come(state), dropped=False), state.seq)
 
 
 async def _may_have_arrived(c: Connection, enrollment: int, plan: Plan, state: State) -> bool:
@@ -67,22 +92,22 @@ async def _may_have_arrived(c: Connection, enrollment: int, plan: Plan, state: S
     return row is not None and (row.status in ("handed_over", "sent", "unknown") or row.reason == UNKNOWN)
 
 
-def _row(r: Any, new: Plan, there: Carried, over: int) -> dict[str, Any]:
-    state = there.state
+def _row(one: Going) -> dict[str, Any]:
+    state = one.there.state
     return {
-        "id": r.id,
-        "plan": new.hash,
-        "step": new.step_at(state.op),
+        "id": one.id,
+        "plan": one.plan.hash,
+        "step": one.plan.step_at(state.op),
         "state": encode_state(state),
         "wake_at": state.wake,
-        "status": "parked" if state.status == "parked" and not there.anew else "live",
-        "over": over,
+        "status": "parked" if state.status == "parked" and not one.there.anew else "live",
+        "over": one.over,
     }
 
 
-async def _rematch(c: Connection, old: Plan, going: Sequence[tuple[Any, Plan, Carried, int]]) -> None:
+async def _rematch(c: Connection, old: Plan, going: Sequence[Going]) -> None:
     """Let what came before count for the same waits of the new plan."""
-    to = {r.id: (new, r.matched) for r, new, _, _ in going if new.hash != old.hash}
+    to = {one.id: (one.plan, one.crossed) for one in going if one.plan.hash != old.hash}
     if not to:
         return
     changed = []

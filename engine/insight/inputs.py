@@ -29,16 +29,16 @@ INNER = {
 """What events are called that have no name of their own."""
 
 
-def begun(inputs: Sequence[Any]) -> dict[int, Any]:
+def begun(inputs: Sequence[Any]) -> dict[int, list[Any]]:
     """Those of an enrollment's inputs (in order) that nobody gave: they only bring it to the cohort in which it begins after a
-    move. Their numbers, with the move behind each; `engine.delivery.moving` makes them."""
+    move. Their numbers, with the moves that were done before each (in order); `engine.delivery.moving` makes them."""
     found = {}
-    move = None
+    done: list[Any] = []
     for i in inputs:
         if i.kind == "move" and i.note == DONE:
-            move = i
-        elif move is not None and i.kind in ("retry", "replan") and not i.matched and (i.note or i.relayed_at is None):
-            found[i.seq], move = move, None
+            done.append(i)
+        elif done and i.kind in ("retry", "replan") and not i.matched and (i.note or i.relayed_at is None):
+            found[i.seq], done = done, []
     return found
 
 
@@ -48,18 +48,20 @@ def inputs_told(
     """One enrollment's inputs (in order), which is on `plan` now. `plans`: those that moves lead to, by hash · `deployed`:
     when each of these was first deployed."""
     nudges = begun(inputs)
-    newest = max((move.seq for move in nudges.values()), default=0)
+    newest = max((moves[-1].seq for moves in nudges.values()), default=0)
     for i in inputs:
         if i.kind == "move":
             where = _where(i, plans[i.reason])
             since = f" (first deployed on {tell_moment(deployed[i.reason], zone)})" if i.reason in deployed else ""
             yield Moment(i.at, "move", f"Asked to go on {where}{since if where.startswith('with') else ''}.")
         elif i.seq in nudges:
-            move = nudges[i.seq]
+            *before, move = nudges[i.seq]
             where = _where(move, plans[move.reason])
             # A reset begins its step anew; one that a later deploy took back stays on its plan.
-            if i.kind == "retry" or (where.startswith("with") and (move.seq < newest or move.reason == plan.hash)):
-                yield Moment(i.at, "moved", f"Went on {where}.")
+            if (move.seq < newest or move.reason == plan.hash) if where.startswith("with") else i.kind == "retry":
+                resets = [at for at in (_where(one, plans[one.reason]) for one in before) if at.startswith("at")]
+                first = f"{resets[-1]}, and from there " if resets and where.startswith("with") else ""
+                yield Moment(i.at, "moved", f"Went on {first}{where}.")
         elif i.kind != "replan" or i.matched:
             yield _input(i, plan)
 

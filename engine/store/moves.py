@@ -86,14 +86,13 @@ async def finish(c: Connection, move: int) -> None:
 
 
 async def let_go(c: Connection, cohort: int, plan: str, ids: Sequence[int]) -> list[Row[Any]]:
-    """Those of `ids` that still live in `cohort` on `plan`, with the newest move that they were told: id, seq, at, matched, to.
-    Whom another has taken over already isn't among them."""
+    """Those of `ids` that still live in `cohort` on `plan`, with the moves that they were told and that aren't done, in order:
+    id, seq, at, matched, to. Whom another has taken over already isn't among them."""
     return await fetch(
         c,
-        "select e.id, e.journey, i.seq, i.at, i.matched, i.reason as to from enrollments e cross join lateral (select seq, at, "
-        "matched, reason from inputs where enrollment_id = e.id and kind = 'move' and note is distinct from :done "
-        "order by seq desc limit 1) i where e.id = any(cast(:ids as bigint[])) and e.cohort_id = :cohort and e.plan = :plan "
-        "and e.status <> 'ended' order by e.id",
+        "select e.id, i.seq, i.at, i.matched, i.reason as to from enrollments e join inputs i on i.enrollment_id = e.id "
+        "and i.kind = 'move' and i.note is distinct from :done where e.id = any(cast(:ids as bigint[])) "
+        "and e.cohort_id = :cohort and e.plan = :plan and e.status <> 'ended' order by e.id, i.seq",
         ids=list(ids),
         cohort=cohort,
         plan=plan,

@@ -130,6 +130,11 @@ async def journey(c: Connection, name: str) -> Row[Any]:
     )[0]
 
 
+async def journeys(c: Connection) -> set[str]:
+    """The names of the journeys that are paused."""
+    return {r.name for r in await fetch(c, "select name from journeys where paused_at is not null")}
+
+
 async def left_behind(c: Connection) -> list[Row[Any]]:
     """Journeys that nothing pauses with enrollments that are still kept back, because a resume was cut off: journey, n."""
     return await fetch(

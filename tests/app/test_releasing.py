@@ -155,7 +155,7 @@ async def test_what_can_not_be_is_refused_and_changes_nothing(tmp_path: Path, da
         seen = await desk.see(other, Wishes("migrate", named=(("", "month", "weeks"),)))
         assert [("month", "moves", "weeks", 1)] == [(f.step, f.becomes, f.to, f.count) for f in seen.journeys[0].fates]
         assert [1] == [r.n for r in await people.query("select count(*) as n from deployments")]
-        await desk.put(desk.compiled(once=STAY))
+        await desk.put(desk.compiled(once=STAY, two=TWO))
         with pytest.raises(Overtaken, match="number 2"):
             await desk.put(other, Wishes("migrate", named=(("", "month", "weeks"),)), seen)
         async with transaction(people.core.database) as c:
@@ -203,22 +203,23 @@ async def test_to_drain_what_has_not_changed_names_it(tmp_path: Path, database_u
 
 
 async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path, database_url: str) -> None:
-    """A deploy of the same files, and a trial of which nothing would be left; by its number or hash such a one is refused,
-    unless somebody inside comes back with it. Who was drained comes in again."""
+    """A trial of which nothing would be left, and what was gone back from; by its number or hash such a one is refused, unless
+    somebody inside comes back with it. Who was drained comes in again."""
     async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
         desk = Desk(tmp_path, people)
         stay = desk.compiled()
+        await desk.put(stay)
         with pytest.raises(Refused, match=r"no earlier deployment"):
             await desk.earlier(None)
-        await desk.put(stay)
-        with pytest.raises(Refused, match=r"every earlier deployment is as the one in force \(number 2\)"):
-            await desk.earlier(None)
         other = desk.compiled(once=OTHER)
-        await desk.put(other)
+        await desk.put(other, Wishes(canary=0.5))
+        await desk.put(await desk.earlier(None))
+        with pytest.raises(Refused, match=r"every earlier deployment is as the one in force \(number 3\)"):
+            await desk.earlier(None)
         await desk.put(other)
         await desk.enter("ada")
         back = await desk.earlier(None)
-        assert "rollback to 2" == back.act
+        assert "rollback to 3" == back.act
         await desk.put(back)
         await desk.put(other, Wishes(canary=0.5))
         back = await desk.earlier(None)
@@ -237,6 +238,42 @@ async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path
         assert 1 == brought.journeys[0].moves()
         await desk.put(stay, Wishes(journeys={"once": "drain"}))
         assert "rollback to 8" == (await desk.earlier(None)).act
+
+
+async def test_a_deploy_that_changes_nothing_writes_nothing(tmp_path: Path, database_url: str) -> None:
+    """Nor does `up`; whoever is to be moved, drained or let in again is a change. What is one is told by its number."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter("ada")
+        first = release_of(desk.compiled())
+        database = people.core.database
+
+        async def put(release: Release, wishes: Wishes) -> int:
+            number, changes = await put_in_force(database, release, "test", wishes)
+            assert (number == changes.since) == changes.nothing()
+            return number
+
+        second = release_of(desk.compiled(once=OTHER))
+        migrate = Wishes(journeys={"once": "migrate"}, named=(("", "month", "weeks"),))
+        drain = Wishes(journeys={"once": "drain"})
+        for release, wishes, number in (
+            (first, Wishes(), 1),
+            (first, Wishes("migrate"), 1),
+            (first, Wishes(journeys={"once": "migrate"}), 1),
+            (second, Wishes(), 2),
+            (second, Wishes(), 2),
+            (second, Wishes("migrate"), 2),
+            (second, migrate, 3),
+            (second, drain, 4),
+            (second, drain, 4),
+            (second, Wishes(), 5),
+        ):
+            assert number == await put(release, wishes), (number, wishes)
+        assert (await deploy_if_other(database, desk.compiled(), "up")).nothing()
+        assert [5] == [r.n for r in await people.query("select count(*) as n from deployments")]
+        acts = await people.query("select subject from audit where act = 'deploy' order by id")
+        assert [f"deployment/{n}" for n in range(1, 6)] == [r.subject for r in acts]
+        assert [3] == [r.deployment for r in await people.query("select deployment from moves")]
 
 
 async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +341,36 @@ async def test_a_rollback_recalls_who_was_asked_and_has_not_gone_yet(tmp_path: P
         state = State("waiting", 0, NOON, NOON)
         plan, there = await let_go(people, state)
         assert (before, state) == (plan, replace(there, seq=0))
+
+
+@pytest.mark.parametrize("then", ["", "back", "gone"])
+async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_path: Path, database_url: str, then: str) -> None:
+    """Before the cohort has let go: they come to the step anew on the new plan, in one hand-over. Where the new plan was taken
+    back, or doesn't know the step, the reset alone is done, and the move is kept."""
+    first = STAY + "  - {send: email, id: text, template: hello, topic: news}\n"
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": first}) as people:
+        desk = Desk(tmp_path, people)
+        before = (await desk.enter("u"))["u"]
+        async with transaction(people.core.database) as c:
+            assert 1 == len(await reset(c, Deployments(), [1], "text", "test"))
+        other = first.replace("30d", "20d") if then != "gone" else STAY.replace("30d", "20d")
+        new = (await desk.put(desk.compiled(once=other), Wishes("migrate"))).plans()["once"]
+        for asked in (1, 0, None):
+            async with transaction(people.core.database) as c:
+                assert asked == await ask_next(c, Deployments())
+        if then == "back":
+            await desk.put(desk.compiled(once=first))
+        plan, there = await let_go(people, State("waiting", 0, NOON, NOON))
+        assert (before if then else new, "parked", 1, 1) == (plan, there.status, there.op, there.visit)
+        (row,) = await people.query("select status, step from enrollments")
+        assert ("live", "text") == tuple(row)
+        rows = await people.query("select kind, note = 'done' as done from inputs where seq > 1 order by seq")
+        assert [("move", True), ("move", None if then else True), ("retry", None)] == [tuple(r) for r in rows]
+        if not then:
+            return
+        plan, there = await let_go(people, replace(there, status="parked"))
+        assert (before, "parked", 1, 1) == (plan, there.status, there.op, there.visit), "it goes on as it stood"
+        assert ["live"] == [r.status for r in await people.query("select status from enrollments")]
 
 
 @pytest.mark.parametrize(("status", "step"), [("deferred", "text"), ("handed_over", None)])

@@ -19,7 +19,7 @@ from engine.core.policy import Policy, Tier
 from engine.settings.problems import Problem
 from engine.settings.shape import validate
 from engine.settings.yaml import read
-from tests.authoring.conftest import CHANNELS, HEAD
+from tests.authoring.conftest import CHANNELS, HEAD, LETTER
 
 Finding = Callable[..., list[Problem]]
 SEND = "send: email, template: hello, topic: news"
@@ -192,6 +192,48 @@ def test_all_problems_of_all_files_come_out_in_one_run(write: Callable[..., Path
         ("journeys/c.yaml", "SJ231"),
         ("templates/email/broken.txt", "SJ122"),
     ] == found
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "code", "line"),
+    [
+        ("email/new.txt", LETTER.replace("customer.email", "customer.emial"), "SJ231", 4),
+        ("email/new.txt", LETTER.replace("}}\n{{", "}\n{{"), "SJ120", 4),
+        ("email/new.html", LETTER.replace("customer.email", "customer.email | uper"), "SJ233", 4),
+        ("email/new.txt", "Hello\n", "SJ240", 1),
+        ("email/new.html", "---\nsubject: x\n---\n<a href=''>x</a>\n", "SJ244", 4),
+        ("email/hello.it.txt", LETTER.replace("subject:", "sbject:"), "SJ240", 1),
+        ("push/new.txt", "{{ segmnt('vip') }}", "SJ233", 1),
+        ("sms/new.txt", '{% include "partials/gone.txt" %}', "SJ120", 1),
+        ("partials/foot.txt", "{% if customer.plan %}", "SJ120", 1),
+        ("layouts/letter.html", "{{ customer.emial }}", "SJ231", 1),
+    ],
+)
+def test_a_template_that_nothing_sends_is_checked_too(
+    write: Callable[..., Path], path: str, text: str, code: str, line: int
+) -> None:
+    """Syntax, names, filters, what it includes, what a message needs; layouts and partials that no message includes as well."""
+    folder = write({"journeys/j.yaml": HEAD + "- {exit: done}", f"templates/{path}": text})
+    with pytest.raises(AuthoringError) as raised:
+        load_project(folder, CHANNELS)
+    assert [(f"templates/{path}", line, code)] == [(p.file, p.line, p.code) for p in raised.value.problems if p.level == "error"]
+
+
+def test_what_a_send_may_yet_give_is_no_mistake(write: Callable[..., Path]) -> None:
+    """Nobody knows which event is looked at, nor what stands under `with`; what nothing sends is said, once everything can be
+    read."""
+    new = LETTER.replace("Hello {{ customer.email }}", "{{ entry.x }} {{ event.items[0].sku }} {{ vars.y }} {{ percent }}")
+    files = {"journeys/j.yaml": HEAD + "- {send: email, template: hello, topic: news}", "templates/email/new.txt": new}
+    found = [(p.file, p.code, p.level) for p in load_project(write(files), CHANNELS).problems]
+    assert [
+        ("templates/email/new.txt", "SJ209", "warning"),
+        ("templates/email/new.txt", "SJ230", "warning"),
+        ("templates/email/service/sorry.txt", "SJ209", "warning"),
+        ("templates/sms/hello.txt", "SJ209", "warning"),
+    ] == found
+    with pytest.raises(AuthoringError) as raised:
+        load_project(write({"journeys/broken.yaml": "journey: broken\n"}), CHANNELS)
+    assert "SJ209" not in {p.code for p in raised.value.problems}, "a journey that can't be read may send it"
 
 
 def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) -> None:

@@ -18,7 +18,7 @@ from engine.app.deploying import deploy
 from engine.authoring.project import load_project
 from engine.store.database import connect
 from tests.cli.commands import ROOT, answer, environ, sojourn
-from tests.harness import write_project
+from tests.harness import HELLO, write_project
 
 SETTINGS = "channels: {email: {use: channels.noop}, sms: {use: channels.noop}}\n"
 TRACKING = "events: {ordered: {properties: {order_id: string, total: number}}}\nattributes: {email: string}\n"
@@ -28,7 +28,10 @@ ROWS = 6_000
 @pytest_asyncio.fixture
 async def folder(tmp_path: Path, database_url: str) -> AsyncIterator[Path]:
     """A deployed project."""
-    project = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/tracking.yaml": TRACKING})
+    letters = {
+        f"templates/{name}.txt": HELLO.replace("first_name", "email") for name in ("email/hello", "email/again", "sms/hello")
+    }
+    project = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/tracking.yaml": TRACKING, **letters})
     database = connect(database_url)
     await deploy(database, load_project(project, {"email", "sms"}), "test")
     await database.dispose()

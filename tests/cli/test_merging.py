@@ -41,6 +41,8 @@ async def test_two_customers_become_one_and_two_again(tmp_path: Path, database_u
         looked = run(tmp_path, database_url, "merge", "ADA@example.com", "bob", "--dry-run")
         assert (0, 2) == (looked.returncode, len(await people.owners("events")))
         assert "nothing was changed" in looked.stdout
+        assert looked.stdout.startswith(f"would merge: customer {ada} (ADA@example.com) and customer {bob} (bob)\n")
+        assert 1 == looked.stdout.lower().count("ada"), "no more names than were typed"
         assert "in welcome: the older one stays" in looked.stdout
         done = answer(run(tmp_path, database_url, "merge", "ada", "bob", "--yes", "--json"))
         assert (ada, bob, "command", False) == (done["kept"], done["gone"], done["cause"], done["dry_run"])

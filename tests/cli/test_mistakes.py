@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,40 @@ def test_nonsense_is_refused_in_a_line(
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert told in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["validate", "--project", ""], ["--project is empty", "name a folder; `.` is the one you are in"]),
+        (["deploy", "--yes", "--project="], ["--project is empty", "name a folder; `.` is the one you are in"]),
+        (["why", "ada", "--data", " "], ["--data is empty", "name a folder; `.` is the one you are in"]),
+        (["token", "list", "--project", ""], ["--project is empty", "name a folder; `.` is the one you are in"]),
+        (["export", "ada", "--out", ""], ["--out is empty", "name a file"]),
+        (["import", "events", ""], ["FILE is empty", "name a file"]),
+        (["replay", "--customer", "ada", "--with", ""], ["--with is empty", "name a folder or a file"]),
+        (
+            ["diff", "", "deployed"],
+            ["the name of a version is empty", "name a folder, `deployed` or a git revision; `.` is this"],
+        ),
+    ],
+)
+def test_an_empty_text_is_no_path(
+    arguments: list[str], told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be the current folder, which nobody has named; what to write stands in a second line."""
+    write_project(tmp_path, {"sojourn.yaml": SETTINGS})
+    monkeypatch.chdir(tmp_path)
+    assert Code.USAGE == run(arguments)
+    said = capsys.readouterr().err.splitlines()
+    assert [True] * len(told) == [line.startswith(part) for line, part in zip(said, told, strict=True)]
+
+
+def test_every_option_that_names_a_path_is_one_of_those() -> None:
+    """Where one were read otherwise, an empty text would be the current folder again."""
+    written = "\n".join(file.read_text() for file in Path(engine.cli.__file__).parent.glob("*.py"))
+    assert re.findall(r"Annotated\[\s*Path\b", written)
+    assert [] == re.findall(r"Annotated\[\s*Path(?: \| None)?,\s*typer\.Option", written)
 
 
 def test_an_address_of_the_database_that_cannot_be_read_is_named(

@@ -75,7 +75,13 @@ def test_deploy_asks_and_takes_effect_whole_or_not_at_all(folder: Path, database
     path.write_text(JOURNEY)
     looked = answer(run("deploy", "--dry-run", "--json"))
     assert (looked["deployment"], [c["kind"] for c in looked["changes"]]) == (None, ["same"])
-    assert "no journey changed" in run("deploy", "--yes").stdout
+    same = run("deploy")
+    assert (0, True) == (same.returncode, same.stdout.endswith("nothing has changed since deployment 1\n")), "nobody is asked"
+    assert run("deploy", "--dry-run").stdout.endswith("nothing has changed since deployment 1\n")
+    told = answer(run("deploy", "--json"))
+    assert (1, False) == (told["deployment"], told["written"])
+    assert [1] == [d["number"] for d in answer(run("deployments", "--json"))["deployments"]]
+    assert (1, True) == (first["deployment"], first["written"])
 
 
 def test_deploy_names_what_journeys_share_and_is_other_than_before(folder: Path, database_url: str) -> None:
@@ -95,7 +101,7 @@ def test_deploy_names_what_journeys_share_and_is_other_than_before(folder: Path,
     shared = [("policy.yaml", "changed"), ("template sms/hello", "gone"), ("template sms/later", "new")]
     assert shared == [(s["name"], s["change"]) for s in looked["shared"]]
     assert "no journey changed, but policy.yaml, template sms/hello, template sms/later\n" in run("deploy", "--yes").stdout
-    assert run("deploy", "--yes").stdout.endswith("deployed (number 4); no journey changed\n")
+    assert run("deploy", "--strategy", "welcome=drain", "--yes").stdout.endswith("takes nobody in\ndeployed (number 4)\n")
 
 
 async def test_deploy_counts_a_step_once_however_many_plans_have_it(

@@ -105,11 +105,12 @@ async def test_what_cannot_be_previewed_says_why(people: People, run: Any, tmp_p
 
 
 async def test_a_message_that_fails_is_told_what_to_mend(people: People, run: Any, tmp_path: Path) -> None:
-    """What a journey sends compiles, so that the values are it; what none sends isn't validated at all."""
+    """What compiles fails by its values, whether a journey sends it or not; what doesn't is told with its place."""
     offer = tmp_path / "templates/email/offer.html"
     written = offer.read_text()
     (tmp_path / "templates/email/offer.it.html").unlink()
-    (tmp_path / "templates/sms/broken.txt").write_text("{{ x")
+    broken = tmp_path / "templates/sms/broken.txt"
+    broken.write_text("{{ 9 ** 9999 }}")
     for arguments, number, mend in (
         (
             ("offer", "--customer", "ada"),
@@ -117,12 +118,16 @@ async def test_a_message_that_fails_is_told_what_to_mend(people: People, run: An
             "it compiles, and fails with this customer's values",
         ),
         (("offer",), "(9 ** 9999)", "it compiles, and fails with the values that nobody has"),
-        (("broken", "--channel", "sms"), "1", "mend the template; no journey sends it"),
+        (("broken", "--channel", "sms"), "1", "it compiles, and fails with the values that nobody has"),
     ):
         offer.write_text(written.replace("1234.5", number))
         done = await run("preview", *arguments)
         assert (1, True) == (done.returncode, mend in done.stderr), done.stderr
     assert 0 == (await run("validate")).returncode
+    broken.write_text("{{ x")
+    for command in (("preview", "broken", "--channel", "sms"), ("validate",)):
+        done = await run(*command)
+        assert (1, True) == (done.returncode, "templates/sms/broken.txt:1:4: error SJ120" in done.stderr + done.stdout)
 
 
 async def test_a_message_is_tried_out(people: People, run: Any, tmp_path: Path) -> None:

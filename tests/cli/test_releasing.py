@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.cli.located import locate
 from engine.cli.releasing import read_wishes
+from engine.cli.running import prepare
 from engine.cli.terminal import Failure
 from tests.cli.commands import answer
 from tests.cli.test_operating import JOURNEY, SETTINGS, Commands, at_month
 from tests.harness import running, write_project
+from tests.people import opened
 
 LATER = JOURNEY.replace("id: month", "id: later").replace("30d", "60d")
 
@@ -79,6 +83,64 @@ def test_the_preview_says_who_is_tried_and_who_is_not(tmp_path: Path, database_u
     shown = run("deploy", "--canary", "10%", "--strategy", "other=migrate", "--dry-run").stdout
     told = {line.split()[0]: line.split("changed", 1)[1].strip() for line in shown.splitlines() if " changed " in line}
     assert {"other": "all new entries get the new plan", "welcome": "10% of new entries get the new plan"} == told
+
+
+async def test_a_trial_is_taken_back_with_those_who_entered_by_it(
+    tmp_path: Path, database_url: str, run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is shown before is what happens: who finishes on the plan that was tried, and whom `--strategy migrate` brings to the
+    plan of the others. Neither another rollback nor one by the trial's own hash begins it anew."""
+    files = {"sojourn.yaml": SETTINGS, "journeys/welcome.yaml": JOURNEY}
+    async with opened(tmp_path, database_url, files=files) as people:
+
+        async def enter(*users: str) -> None:
+            for user in users:
+                await people.identify(user)
+                await people.track(user, "signed_up")
+
+        async def on(plan: str) -> int:
+            return int((await people.query("select count(*) as n from enrollments where plan = :plan", plan=plan))[0].n)
+
+        await enter("first")
+        (tmp_path / "journeys/welcome.yaml").write_text(LATER)
+        tried = answer(await run("deploy", "--canary", "50%", "--yes", "--json"))["changes"][0]
+        await enter(*(f"u{i}" for i in range(20)))
+        n = await on(tried["new"])
+        assert (True, 21 - n) == (0 < n < 20, await on(tried["old"]))
+        again = await run("deploy", "--canary", "20%", "--dry-run")
+        assert f"{n} at its beginning (on the new plan already); {21 - n} at its beginning (they finish on" in again.stdout
+        assert "20% of new entries get the new plan (50% so far)" in again.stdout
+        (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", "61d"))
+        other = (await run("deploy", "--canary", "20%", "--dry-run")).stdout
+        assert f"{n} at its beginning (they finish on the plan that was tried)" in other
+        assert "20% of new entries get the new plan, and nobody the one that was tried" in other
+        await run("pause", "welcome")
+        shown = (await run("rollback", "--dry-run")).stdout
+        assert shown.startswith("back to deployment 1, of ")
+        assert f"{21 - n} at its beginning; {n} at its beginning (they finish on the plan that was tried); all new" in shown
+        assert "all new entries get this plan again; paused until `sojourn resume welcome`" in shown
+        assert "--strategy migrate brings those along" in shown
+        shown = (await run("rollback", "--strategy", "migrate", "--dry-run")).stdout
+        assert f"{21 - n} at its beginning, {n} at its beginning → their next step; all new entries" in shown
+        assert "brings those along" not in shown
+        back = answer(await run("rollback", "--strategy", "migrate", "--yes", "--json"))
+        assert (3, n) == (back["deployment"], back["moves"])
+        told = await people.query("select distinct reason, count(*) over () as n from inputs where kind = 'move'")
+        assert [(tried["old"], n)] == [tuple(r) for r in told]
+        second = await run("rollback", "--yes")
+        assert (1, True) == (second.returncode, "every earlier deployment is as the one in force (number 3)" in second.stderr)
+        listed = answer(await run("deployments", "--json"))["deployments"]
+        trial = await run("rollback", listed[1]["hash"], "--yes")
+        assert (1, True) == (trial.returncode, "deployment 2 is as the one in force (number 3)" in trial.stderr)
+        assert "a trial isn't begun anew by going back" in trial.stderr
+        assert 0 == (await run("deploy", "--yes")).returncode
+        assert "what was on trial with it (welcome) isn't tried again" in (await run("rollback", "2", "--dry-run")).stdout
+        (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", "62d"))
+        assert 0 == (await run("deploy", "--canary", "20%", "--yes")).returncode
+        for text, said in (("62d", "nothing has changed since deployment 5"), ("61d", "welcome (no longer on trial)")):
+            (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", text))
+            await asyncio.to_thread(prepare, locate(tmp_path), database_url, True)
+            assert said in capsys.readouterr().out, "that is what `up` does with the files"
 
 
 @pytest.mark.parametrize(

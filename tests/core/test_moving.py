@@ -13,7 +13,7 @@ from engine.core import compact
 from engine.core.clock import Duration
 from engine.core.enrollment import Given, Input, Outcome, State, Wake
 from engine.core.interpreter import advance, reissue
-from engine.core.moving import behind, carried, crossings, matched_on, places, to_step
+from engine.core.moving import behind, carried, crossings, in_turn, matched_on, places, to_step
 from engine.core.plan import (
     Act,
     Alternative,
@@ -67,6 +67,45 @@ def test_a_later_move_takes_the_place_of_an_earlier_one() -> None:
     """Two deploys while a message is on its way: the last one counts."""
     passage = Passage(MAIL, wait()).begin().give(move(2, (1, 1), to="b")).give(move(3, (1, 0), to="c")).answer("next")
     assert (3, "c") == (passage.ask.event, passage.ask.reason)
+
+
+def test_a_reset_comes_before_a_move_to_another_plan() -> None:
+    """Whatever is asked later while a message is on its way; what leads to another plan goes along, and only the newest of
+    it. Another reset takes the place of both."""
+    passage = Passage(MAIL, wait("a"), wait("b"))
+    passage.plan = sealed(passage.plan)
+    here = passage.plan.hash
+    passage.begin().give(move(2, *to_step(passage.plan, 2), to=here)).give(move(3, (1, 0), to="c")).give(move(4, (2, 0), to="d"))
+    passage.answer("next", at=NOON)
+    assert (True, 2, here) == (passage.state.left, passage.ask.event, passage.ask.reason)
+    there = carried(passage.plan, passage.plan, passage.state, passage.state.held[0]).state
+    assert [move(4, (2, 0), to="d")] == list(there.held)
+    state, _ = advance(passage.plan, there, Input(5, NOON, "retry"), NOON)
+    assert (True, 2) == (state.left, state.op)
+    state, _ = advance(passage.plan, replace(passage.state, left=False, op=0), move(6, (0, 1), to=here), NOON)
+    assert [6] == [held.seq for held in state.held]
+
+
+def test_the_moves_that_count_are_the_newest_and_a_reset_before_it() -> None:
+    """By plan, not by their number."""
+    plan = sealed(plan_of(MAIL))
+    to = {seq: move(seq, to=plan.hash if seq in (2, 5) else "other") for seq in range(1, 8)}
+
+    def turn(*asked: int) -> list[int]:
+        return [one.seq for one in in_turn(plan, [to[seq] for seq in asked])]
+
+    assert ([1], [4], [2, 3], [5, 7], [5]) == (turn(1), turn(3, 4), turn(1, 2, 3), turn(2, 4, 5, 6, 7), turn(2, 4, 5))
+
+
+def test_whoever_was_put_at_a_step_anew_comes_to_it_on_whatever_plan() -> None:
+    """Moved on before the `retry` came that lets them arrive: by the first channel, and not parked."""
+    old = sealed(plan_of(wait(), MAIL))
+    new = sealed(plan_of(replace(MAIL, channels=("sms", "email"))))
+    there = carried(old, old, State("waiting", 0, NOON, NOON), move(2, *to_step(old, 1), to=old.hash)).state
+    moved = carried(old, new, there, move(3, (1, 0)))
+    assert (True, 0, 0, 1) == (moved.anew, moved.state.op, moved.state.attempt, moved.state.visit)
+    parked = carried(old, new, replace(there, reason="template"), move(3, (1, 0)))
+    assert (False, 1) == (parked.anew, parked.state.attempt), "who is parked tries what failed"
 
 
 def test_what_is_parked_at_that_moment_is_told_both() -> None:
@@ -135,7 +174,8 @@ def test_a_channel_that_has_another_place_is_tried_under_another_visit() -> None
     under its key."""
     old = sealed(plan_of(replace(MAIL, channels=("sms", "email"))))
     for status in ("waiting", "running", "parked"):
-        state = State(status, 0, NOON, after(hours=5) if status == "waiting" else None, 3, 1, 1, again=status == "waiting")
+        wake, reason = after(hours=5) if status == "waiting" else None, "template" if status == "parked" else ""
+        state = State(status, 0, NOON, wake, 3, 1, 1, again=status == "waiting", reason=reason)
 
         def to(*channels: str, state: State = state) -> tuple[int, int, bool]:
             there = carried(old, sealed(plan_of(replace(MAIL, channels=channels))), state, move(2, (0, 0)))

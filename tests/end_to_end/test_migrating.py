@@ -212,3 +212,26 @@ async def test_what_waits_goes_along_or_is_dropped(
             ]
 
         await run.until(over)
+
+
+async def test_a_reset_and_a_migration_that_is_asked_after_it_both_happen(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """Asked while no worker is there, and brought to the cohort together: the step that the reset leads to is begun once more, on
+    the new plan."""
+    folder = write_project(tmp_path, written(send("hello"), awaits(0)))
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as run:
+        ada = await run.identify("ada")
+        await run.track("ada", "signed_up", order_id="1")
+        await run.waiting_in("at_0")
+        await run.pause()
+        enrollment = (await run.query("select id from enrollments"))[0].id
+        await reset(run, enrollment, "hello")
+        done = await release(run, written(send("hello"), awaits(0, 5)), wishes())
+        run.resume()
+        await run.message_is("sent", 2)
+        await arrived(run, done)
+        assert [f"{enrollment}/hello/0/0", f"{enrollment}/hello/1/0"] == [m.key for m in run.email.to(ada)]
+        told = (await ask(run, ada)).passages[0].moments
+        new = done.plans()["welcome"]
+        assert [f"Went on at hello, and from there with plan {new}."] == [m.text for m in told if m.kind == "moved"]

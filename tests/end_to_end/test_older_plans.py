@@ -78,6 +78,7 @@ async def test_a_plan_is_cared_for_as_long_as_somebody_may_be_inside(
         write_project(folder, {"journeys/listening.yaml": DEAF})
         await sojourn.deploy()
         assert await cares(sojourn, Deployments()), "it was deployed a moment ago"
+        (folder / "templates/sms/hello.txt").write_text("Hello")
         await sojourn.deploy()
         assert not await cares(sojourn, Deployments()), "two deployments ago, and nobody is inside"
         write_project(folder, {"journeys/listening.yaml": LISTENING})
@@ -86,6 +87,7 @@ async def test_a_plan_is_cared_for_as_long_as_somebody_may_be_inside(
         assert 1 == len(entered.enrollments)
         write_project(folder, {"journeys/listening.yaml": DEAF})
         await sojourn.deploy()
+        (folder / "templates/sms/hello.txt").write_text("Hello")
         await sojourn.deploy()
         assert await cares(sojourn, Deployments()), "she waits for a cohort"
         sojourn.resume()

@@ -66,6 +66,16 @@ SINCE = "(first deployed on 2 March 2026 at 12:00 (UTC))"
         ([asked(2, NEW, [[0, 0]]), nudge(3, "replan")], NEW, [f"Asked to go on {TO_NEW} {SINCE}.", f"Went on {TO_NEW}."]),
         ([asked(2, NEW, [[0, 0]]), nudge(3, "replan")], OLD, [f"Asked to go on {TO_NEW} {SINCE}."]),
         (
+            [asked(2, OLD, TO_TWO), asked(3, NEW, [[0, 0], [1, 1]]), nudge(4, "retry")],
+            NEW,
+            ["Asked to go on at two.", f"Asked to go on {TO_NEW} {SINCE}.", f"Went on at two, and from there {TO_NEW}."],
+        ),
+        (
+            [asked(2, OLD, TO_TWO), nudge(3, "retry"), asked(4, NEW, [[0, 0]]), nudge(5, "retry")],
+            OLD,
+            ["Asked to go on at two.", "Went on at two.", f"Asked to go on {TO_NEW} {SINCE}."],
+        ),
+        (
             [asked(2, OLD, TO_TWO), nudge(3, "retry", None), nudge(4, "retry"), nudge(5, "retry", None)],
             OLD,
             [
@@ -76,7 +86,16 @@ SINCE = "(first deployed on 2 March 2026 at 12:00 (UTC))"
             ],
         ),
     ],
-    ids=["asked", "reset", "a reset that led nowhere", "migrated", "taken back", "beside an operator's retries"],
+    ids=[
+        "asked",
+        "reset",
+        "a reset that led nowhere",
+        "migrated",
+        "taken back",
+        "a reset and a migration",
+        "taken back before it came to its step",
+        "beside an operator's retries",
+    ],
 )
 def test_a_move_is_told_as_what_it_is(rows: list[Any], plan: Plan, said: list[str]) -> None:
     """Where it leads, and once it is done that it did; what only tells a cohort to begin there is nobody's retry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,12 +14,17 @@ import dns.asyncresolver
 import dns.message
 import dns.rdatatype
 import dns.rrset
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from engine.app.doctor import machine, mail
 from engine.app.doctor.channels import look as look_at_channels
 from engine.app.doctor.finding import Finding, Patient
+from engine.app.doctor.signatures import key
 from engine.app.doctor.visit import visit
 from engine.app.processes import free_port
+from engine.delivery.channel import Signing
 from engine.settings.project import ChannelSettings, Settings, TemporalSettings
 from tests.cli.commands import answer, sojourn
 from tests.harness import running, write_project
@@ -30,10 +36,28 @@ enter: {event: signed_up, again: never}
 steps: [{wait: 30d, id: month}]
 """
 
+KEY, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=1024) for _ in range(2))
+EDWARDS = ed25519.Ed25519PrivateKey.generate()
+
+
+def spki(key: rsa.RSAPrivateKey) -> str:
+    """The public half, as it usually stands in DNS."""
+    return base64.b64encode(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+def bare(key: rsa.RSAPrivateKey) -> bytes:
+    """The same as RFC 6376 writes it."""
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+
+
+RSA, ED = spki(KEY), base64.b64encode(EDWARDS.public_key().public_bytes_raw()).decode()
+OWN = Signing("s1", "", f"v=DKIM1; k=rsa; p={RSA}")
+
 RECORDS: dict[str, Sequence[str]] = {
     "good.shop.example.net": ["v=spf1 include:_spf.provider.example.net ip4:192.0.2.1 -all", "unrelated"],
     "_spf.provider.example.net": ["v=spf1 a mx:mx.example.net ?all"],
-    "s1._domainkey.good.shop.example.net": ["v=DKIM1; k=rsa; p=" + "A" * 300],
+    "s1._domainkey.good.shop.example.net": ["unrelated", OWN.record],
+    "ed._domainkey.good.shop.example.net": [f"v=DKIM1; k=ed25519; p={ED}"],
     "gone._domainkey.good.shop.example.net": ["v=DKIM1; p="],
     "_dmarc.shop.example.net": ["v=DMARC1; p=quarantine"],
     "two.example.org": ["v=spf1 -all", "v=spf1 ~all"],
@@ -97,8 +121,8 @@ async def test_what_dns_says_of_a_sender_is_judged_by_the_standards() -> None:
     async with served() as texts:
 
         async def judged(domain: str, selector: str | None = None) -> dict[str, tuple[str, str]]:
-            dkim = None if selector is None else (selector, domain)
-            found = await mail.look(texts, "email", domain, dkim)
+            signing = None if selector is None else replace(OWN, selector=selector)
+            found = await mail.look(texts, "email", domain, signing)
             return {f.check.removeprefix("email: "): (f.status, f.says) for f in found}
 
         good = await judged("good.shop.example.net", "s1")
@@ -121,6 +145,48 @@ async def test_what_dns_says_of_a_sender_is_judged_by_the_standards() -> None:
             said = await judged(domain)
             for check, (status, words) in (("SPF", spf), ("DMARC", dmarc)):
                 assert (status, True) == (said[check][0], words in said[check][1]), (domain, said)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([OWN.record], ""),
+        ([f"p={RSA[:40]} {RSA[40:]} ; t=s"], ""),
+        ([f"v=DKIM1; h=sha1:sha256; p={base64.b64encode(bare(KEY)).decode()}"], ""),
+        ([], "no key"),
+        (["v=DKIM1; k=rsa"], "a record without a key"),
+        ([OWN.record, OWN.record], "2 keys"),
+        (["v=DKIM1; p="], "revoked"),
+        ([OWN.record.replace("DKIM1", "DKIM2")], "`v=DKIM2`"),
+        ([f"v=DKIM1; k=ed25519; p={ED}"], "is one for ed25519 (`k=`), and messages are signed with rsa"),
+        ([OWN.record + "; h=sha1"], "takes no signatures by sha256"),
+        ([OWN.record.replace("p=", "p=!")], "no public key for rsa"),
+        ([f"v=DKIM1; k=rsa; p={RSA[:200]}"], "no public key for rsa"),
+        ([f"v=DKIM1; k=rsa; p={spki(OTHER)}"], "isn't the one that messages are signed with"),
+    ],
+)
+async def test_the_key_in_dns_is_compared_with_the_one_that_signs(records: list[str], said: str) -> None:
+    """However it is written; where it is another one, what must stand there is told whole."""
+
+    async def texts(name: str) -> Sequence[str]:
+        assert "s1._domainkey.shop.internal" == name
+        return records
+
+    found = await key(texts, "email", OWN, "shop.internal")
+    assert ("fail" if said else "ok", True) == (found.status, said in found.says)
+    assert (OWN.record in found.do) == bool(said)
+
+
+async def test_a_key_of_the_other_kind_is_compared_by_the_channel_itself(tmp_path: Path) -> None:
+    """Ed25519, whose public key is so short that it stands as it is; signed for another domain than the sender's."""
+    pem = EDWARDS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    signed = {"selector": "ed", "domain": "good.shop.example.net", "key": pem}
+    settings = {"use": "channels.smtp", "host": "mx.shop.internal", "port": str(free_port()), "dkim": signed}
+    channels = {"email": ChannelSettings.model_validate(settings)}
+    async with served() as texts:
+        who = patient(tmp_path, settings=Settings(channels=channels), senders={"email": "care@shop.internal"}, texts=texts)
+        found = by_check([f async for f in look_at_channels(who)])
+    assert "ed._domainkey.good.shop.example.net has the public half" in found["email: DKIM"].says
 
 
 def patient(tmp_path: Path, **values: Any) -> Patient:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from email.utils import parseaddr
-from typing import Any
 
 from engine.app.doctor import mail
 from engine.app.doctor.finding import PATIENCE, Finding, Patient
@@ -40,7 +39,7 @@ async def _channel(patient: Patient, name: str, written: ChannelSettings) -> Asy
         yield Finding(f"{name}: sender", "warn", f"nobody can own {domain}, which {name} sends from", do)
         return
     try:
-        for found in await mail.look(patient.texts, name, domain, _dkim(written, domain)):
+        for found in await mail.look(patient.texts, name, domain, getattr(channel, "signing", None)):
             yield found
     except OSError as failed:
         yield Finding(f"{name}: sender", "warn", in_a_line(failed), "run this where DNS can be asked")
@@ -61,11 +60,3 @@ async def _reached(name: str, written: ChannelSettings, channel: Channel) -> Fin
         do = "check the address in sojourn.yaml and what stands between (a firewall, a proxy); messages wait and are tried again"
         return Finding(name, "fail", f"{host}:{port} can't be reached: {in_a_line(failed)}", do)
     return Finding(name, "ok", f"{written.use} loads, and {host}:{port} can be reached")
-
-
-def _dkim(written: ChannelSettings, domain: str) -> tuple[str, str] | None:
-    """Selector and domain of the signatures that Sojourn makes itself."""
-    signed: Any = written.config().get("dkim")
-    if not isinstance(signed, Mapping) or not signed.get("selector"):
-        return None
-    return str(signed["selector"]), str(signed.get("domain") or domain)

@@ -1,4 +1,5 @@
-"""Whether receivers can tell that a sender's mail is its own: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 7489) in DNS."""
+"""Whether receivers can tell that a sender's mail is its own: SPF (RFC 7208) and DMARC (RFC 7489) in DNS, and DKIM by
+`signatures.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ import dns.exception
 import dns.resolver
 
 from engine.app.doctor.finding import PATIENCE, Finding, Texts
+from engine.app.doctor.signatures import key, tags
+from engine.delivery.channel import Signing
 
 LOOKUPS = 10
 """Terms of an SPF record that ask DNS, at the most, those of included ones counted too (RFC 7208, section 4.6.4)."""
@@ -47,11 +50,11 @@ def reserved(domain: str) -> bool:
     return labels[-1] in RESERVED or labels[-2:-1] == ["example"]
 
 
-async def look(texts: Texts, channel: str, domain: str, dkim: tuple[str, str] | None) -> list[Finding]:
-    """The findings about a channel that sends from `domain`. `dkim`: (selector, domain) where Sojourn signs itself."""
+async def look(texts: Texts, channel: str, domain: str, signing: Signing | None) -> list[Finding]:
+    """The findings about a channel that sends from `domain`. `signing`: where Sojourn signs itself."""
     found = [await spf(texts, channel, domain), await dmarc(texts, channel, domain)]
-    if dkim is not None:
-        found.insert(1, await key(texts, channel, *dkim))
+    if signing is not None:
+        found.insert(1, await key(texts, channel, signing, domain))
     return found
 
 
@@ -96,20 +99,6 @@ async def _lookups(texts: Texts, record: str, seen: set[str]) -> int:
     return asked
 
 
-async def key(texts: Texts, channel: str, selector: str, domain: str) -> Finding:
-    """The public key that belongs to our signatures is there, and not revoked."""
-    check, name = f"{channel}: DKIM", f"{selector}._domainkey.{domain}"
-    records = [t for t in await texts(name) if "p=" in t.replace(" ", "")]
-    if len(records) != 1:
-        there = "no key" if not records else f"{len(records)} keys"
-        do = f"add one TXT record `v=DKIM1; k=rsa; p=…` at {name}, with the public half of the channel's key"
-        return Finding(check, "fail", f"messages are signed, and {name} has {there} to check it by", do)
-    if not _tags(records[0]).get("p"):
-        do = "publish the new public key, or sign with another selector"
-        return Finding(check, "fail", f"the key at {name} is revoked (`p=` is empty)", do)
-    return Finding(check, "ok", f"{name} has a key; that it is the right one, a message of `sojourn send-test` shows")
-
-
 async def dmarc(texts: Texts, channel: str, domain: str) -> Finding:
     """There is one policy for the domain, or for one above it."""
     check = f"{channel}: DMARC"
@@ -120,7 +109,7 @@ async def dmarc(texts: Texts, channel: str, domain: str) -> Finding:
         if len(records) > 1:
             return Finding(check, "fail", f"_dmarc.{at} has {len(records)} records, so none counts", "keep one")
         if records:
-            return _policy(check, at, _tags(records[0]))
+            return _policy(check, at, tags(records[0]))
     do = f"add a TXT record `v=DMARC1; p=none; rua=mailto:YOU@{domain}` at _dmarc.{domain}, and tighten it later"
     return Finding(check, "warn", f"{domain} has no DMARC policy, which large receivers ask of who sends much", do)
 
@@ -131,9 +120,3 @@ def _policy(check: str, at: str, tags: dict[str, str]) -> Finding:
         do = "write p=none, p=quarantine or p=reject"
         return Finding(check, "fail", f"the policy at _dmarc.{at} is no policy (`p={policy}`)", do)
     return Finding(check, "ok", f"_dmarc.{at} says p={policy}")
-
-
-def _tags(record: str) -> dict[str, str]:
-    """The tags of a DKIM key or a DMARC policy."""
-    pairs = (part.partition("=") for part in record.split(";"))
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
