@@ -125,6 +125,169 @@ TESTS = """
 """
 
 
+SEND = "steps:\n  - {send: email, template: hello, topic: news}\n"
+BY_CALENDAR = {
+    "weekly": "{schedule: {at: '09:00', days: [tue], timezone: customer}, audience: customer.country == 'IT', rate: 1/h}\n",
+    "midweek": "{schedule: {cron: '30 7 * * wed', timezone: Europe/Rome}, audience: {did: pinged, within: 3d}}\n",
+    "once": "{schedule: '2026-03-11 12:00', audience: looking}\n",
+    "birthday": "{date: customer.birthday, at: '09:00', every: year}\n",
+    "renews": "{date: customer.renews_on, offset: -10d, at: '08:00', on_past: enter}\n",
+    "cheaper": "{broadcast: cheaper, key: n, audience: {did: pinged, within: 30d, where: event.n == entry.n}}\n",
+    "pros": "{segment: pros, existing: enroll, again: always}\n",
+    "invited": "[{api: true, again: never, if: customer.country == 'IT'}, {event: asked, again: never}]\n",
+    "ordered": "{api: true, key: order_id}\n",
+    "patient": "[{schedule: {cron: 0 9 * * mon}, audience: looking}, {event: asked, again: never}]\nexit: [{event: pinged}]\n",
+}
+CALENDAR_TRACKING = """
+events:
+  pinged: {properties: {n: string}}
+  cheaper: {properties: {n: string}}
+  asked: {}
+attributes: {first_name: string, email: string, timezone: string, country: string, birthday: date, renews_on: date, plan: string}
+"""
+CALENDAR_SEGMENTS = "segments: {looking: {did: pinged, within: 2d}, pros: {if: customer.plan == 'pro'}}\n"
+CALENDAR_TESTS = """
+- test: who is in a weekly's audience is reached at nine where they live, again and again
+  journey: weekly
+  customer: {email: ada@example.com, timezone: America/New_York, country: IT}
+  until: 2026-03-18 08:00
+  expect:
+    - {at: 2026-03-17 09:00, send: email, template: hello}
+
+- test: who isn't in it isn't
+  journey: weekly
+  customer: {email: ben@example.com, timezone: Europe/Rome, country: US}
+  until: 2026-03-18 08:00
+
+- test: an audience is of its moment, and a schedule that goes on for ever ends no test
+  journey: midweek
+  customer: {email: cy@example.com}
+  events:
+    - {at: 2026-03-02 10:00, event: pinged, n: a}
+    - {at: 2026-03-16 10:00, event: pinged, n: a}
+    - {at: 2026-03-18 10:00, event: pinged, n: a}
+  expect:
+    - {at: 2026-03-04 06:30, send: email, template: hello}
+    - {at: 2026-03-18 06:30, send: email, template: hello}
+
+- test: a schedule comes once, and after the last event too
+  journey: once
+  customer: {email: di@example.com}
+  events:
+    - {at: 2026-03-10 10:00, event: pinged, n: a}
+  expect:
+    - {at: 2026-03-11 12:00, send: email, template: hello}
+
+- test: one that is over before the test begins is no reason not to play
+  journey: once
+  customer: {email: ed@example.com}
+  events:
+    - {at: 2026-03-20 10:00, event: pinged, n: a}
+
+- test: who has left waits for nothing, and no schedule goes on for them
+  journey: patient
+  customer: {email: gil@example.com, segments: [looking]}
+  events:
+    - {at: 2026-03-03 10:00, event: asked}
+    - {at: 2026-03-04 10:00, event: pinged, n: a}
+  expect:
+    - {at: 2026-03-03 10:00, send: email, template: hello}
+    - {at: 2026-03-04 10:00, exit: pinged}
+
+- test: nobody is in another one's time
+  journey: once
+  customer: {email: flo@example.com, segments: [looking]}
+  until: 2026-03-11 11:00
+
+- test: birthdays come each year, while something else is to come
+  journey: birthday
+  customer: {email: gus@example.com, timezone: Europe/Rome, birthday: 1990-03-10}
+  until: 2027-06-01 09:00
+  events:
+    - {at: 2026-03-02 10:00, event: asked}
+  expect:
+    - {at: 2026-03-10 09:00, send: email, template: hello}
+    - {at: 2027-03-10 09:00, send: email, template: hello}
+
+- test: a date that comes once ends the test by itself
+  journey: renews
+  customer: {email: hal@example.com, timezone: Asia/Kolkata, renews_on: 2026-06-20}
+  events:
+    - {at: 2026-03-02 10:00, event: asked}
+  expect:
+    - {at: 2026-06-10 08:00, send: email, template: hello}
+
+- test: an event about a thing reaches who did something with it
+  journey: cheaper
+  customer: {email: ida@example.com}
+  events:
+    - {at: 2026-03-02 10:00, event: pinged, n: a}
+    - {at: 2026-03-04 10:00, event: cheaper, n: b}
+    - {at: 2026-03-05 10:00, event: cheaper, n: a}
+  expect:
+    - {at: 2026-03-05 10:00, send: email, template: hello}
+
+- test: it concerns nobody else
+  journey: cheaper
+  customer: {email: jo@example.com}
+  events:
+    - {at: 2026-03-03 10:00, event: pinged, n: b}
+
+- test: who is in a segment from the first is so a day before the first event
+  journey: pros
+  customer: {email: kim@example.com, plan: pro}
+  events:
+    - {at: 2026-03-02 10:00, event: asked}
+  expect:
+    - {at: 2026-03-01 10:00, send: email, template: hello}
+
+- test: and so is who begins later
+  journey: pros
+  customer: {email: lou@example.com, plan: pro}
+  events:
+    - {at: 2026-05-02 10:00, event: asked}
+  expect:
+    - {at: 2026-05-01 10:00, send: email, template: hello}
+
+- test: a call enrolls, once
+  journey: invited
+  customer: {email: max@example.com, country: IT}
+  events:
+    - {at: 2026-03-02 10:00, enroll: invited, by: bob}
+    - {at: 2026-03-03 10:00, enroll: invited}
+  expect:
+    - {at: 2026-03-02 10:00, send: email, template: hello}
+
+- test: but not whom the entry leaves out
+  journey: invited
+  customer: {email: ned@example.com, country: US}
+  events:
+    - {at: 2026-03-02 10:00, enroll: invited}
+
+- test: once for each key
+  journey: ordered
+  customer: {email: oda@example.com}
+  events:
+    - {at: 2026-03-02 10:00, enroll: ordered, key: A1}
+    - {at: 2026-03-04 10:00, enroll: ordered, order_id: A2}
+  expect:
+    - {at: 2026-03-02 10:00, send: email, template: hello}
+    - {at: 2026-03-04 10:00, send: email, template: hello}
+"""
+
+
+def by_calendar(folder: Path) -> Compiled:
+    """A journey for each way in that isn't an event of the customer's."""
+    files = {f"journeys/{name}.yaml": f"journey: {name}\ntier: lifecycle\nenter: {e}{SEND}" for name, e in BY_CALENDAR.items()}
+    files["journeys/patient.yaml"] += "  - {wait: 30d, id: long}\n"
+    files |= {
+        "journeys/tracking.yaml": CALENDAR_TRACKING,
+        "journeys/segments.yaml": CALENDAR_SEGMENTS,
+        "journeys/tests/all.yaml": CALENDAR_TESTS,
+    }
+    return load_project(write_project(folder, files), {"email", "sms"})
+
+
 def project(folder: Path) -> Compiled:
     """Two journeys with their tests under a cap of one message a day."""
     files = {
@@ -140,24 +303,41 @@ def project(folder: Path) -> Compiled:
 async def test_both_engines_tell_of_the_same(tmp_path: Path, skipping: WorkflowEnvironment, task_queue_prefix: str) -> None:
     """Segments, arms, holdouts, answers to calls, several journeys, `until`: as written, on either; what fails on one fails on
     the other."""
-    compiled = project(tmp_path)
-    chosen = choose(compiled, tmp_path)
+    real, simulated, verdicts = await both(project(tmp_path), tmp_path, skipping, task_queue_prefix)
+    assert real == simulated
+    assert [set(), set(), set(), set(), {"different", "missing"}] == list(verdicts.values())
+
+
+async def test_both_let_people_in_by_the_calendar_by_things_and_by_calls(
+    tmp_path: Path, skipping: WorkflowEnvironment, task_queue_prefix: str
+) -> None:
+    """Schedules, dates, events about a thing, segments from the first, calls: at the moments that the tests say, on either."""
+    real, simulated, verdicts = await both(by_calendar(tmp_path), tmp_path, skipping, task_queue_prefix)
+    assert real == simulated
+    assert {} == {title: wrong for title, wrong in verdicts.items() if wrong}
+
+
+async def both(
+    compiled: Compiled, folder: Path, skipping: WorkflowEnvironment, prefix: str
+) -> tuple[dict[str, list[Line]], dict[str, list[Line]], dict[str, set[str]]]:
+    """By the tests' titles, in order: what the real engine told, what the simulator told, and what was wrong with that."""
+    chosen = choose(compiled, folder)
     real: dict[str, list[Line]] = {}
     simulated: dict[str, list[Line]] = {}
     verdicts: dict[str, set[str]] = {}
     for n, together in enumerate(rounds(compiled, chosen)):
         own, journeys, tests = together[0].project(compiled), together[0].journeys, [c.test for c in together]
-        on_servers = partial(timeline, channels=ADDRESSES, environment=skipping, prefix=f"{task_queue_prefix}-{n}")
+        on_servers = partial(timeline, channels=ADDRESSES, environment=skipping, prefix=f"{prefix}-{n}")
         with fresh_database() as url:
             async with on_servers(own, journeys, tests, database_url=url) as moved:
                 await moved.play()
                 real |= {p.test.test: told(await moved.lines(p)) for p in moved.passages}
-        for passage, happened in played(own, journeys, tests, ADDRESSES):
-            lines = [x for x in map(line, happened) if x is not None]
-            simulated[passage.test.test] = told(lines)
-            verdicts[passage.test.test] = {row.says for row in compared(passage.test.expect, lines, passage.zone) if row.wrong}
-    assert real == simulated
-    assert {c.test.test: set() for c in chosen[:-1]} | {chosen[-1].test.test: {"different", "missing"}} == verdicts
+    for c in chosen:
+        ((passage, happened),) = played(c.project(compiled), c.journeys, [c.test], ADDRESSES)
+        lines = [x for x in map(line, happened) if x is not None]
+        simulated[c.test.test] = told(lines)
+        verdicts[c.test.test] = {row.says for row in compared(c.test.expect, lines, passage.zone) if row.wrong}
+    return real, simulated, verdicts
 
 
 def told(lines: list[Line]) -> list[Line]:
