@@ -2,35 +2,53 @@
 they have something to do.
 
 A broadcast is carried here page by page, as its workflow does, so that all of a moment's is done before time moves on. How fast
-it goes (`rate`) isn't played, as on the simulator.
+it goes (`rate`) isn't played, as on the simulator. Segments, stages and waits that time changes are looked at when the simulator
+does: at the exact moment at which something has been too long ago, and on the hour where a condition asks for `now`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from engine.app.testing.passages import Passage
 from engine.app.wiring import Core
-from engine.authoring.model_segments import Did, walk
-from engine.authoring.project import Compiled
-from engine.core.clock import add
+from engine.core.clock import Duration
 from engine.core.occasions import Anniversary, Schedule, coming_up
-from engine.core.plan import Entry, Plan
+from engine.core.plan import Entry
 from engine.core.wire import load
+from engine.delivery.deployment import Deployment, Needs
+from engine.delivery.people import People
+from engine.intake.awaiting import Awaiting, by_time
 from engine.intake.fan_out import FanOut
-from engine.intake.interpreting import ENTERED, LEFT, STAGE_CHANGED
 from engine.intake.planning import schedule_of
 from engine.intake.sweeping import Sweep
+from engine.simulator.moving import DAY, HOUR, lapse
+from engine.simulator.recalling import Recall
 from engine.store import broadcasts
-from engine.store.database import fetch, run, transaction
-
-MOVES = (ENTERED, LEFT, STAGE_CHANGED)
-"""Events that say that somebody moved."""
+from engine.store.database import Connection, fetch, run, transaction
 
 AT_ONCE = 50
 """Broadcasts that are asked for at a time."""
+
+
+STOPPED = (
+    "create schema stopped",
+    "create table stopped.moment (at timestamptz not null)",
+    "create function stopped.sojourn_now() returns timestamptz language sql stable as 'select at from stopped.moment'",
+    "set local search_path = stopped, public",
+)
+GOES_ON = ("set local search_path = public", "drop schema stopped cascade")
+"""Around what happens at an exact moment: the database's own clock is never quite where it was set. What is true from midnight
+on would be true a moment too early for the hour at which that is looked at."""
+
+
+_lapse = lru_cache(10_000)(lapse)  # the same events are looked at whenever time moves
+
+
+class _Undone(Exception):
+    """What was tried is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +61,69 @@ class Moments:
 
 @dataclass(slots=True)
 class Chores:
-    """`schedules`: those by which somebody may enter. `lapses`: when time alone moves somebody into another segment or stage: at
-    the engine's own hours that would be noticed within the hour."""
+    """Of one deployment. `looks`: when somebody may be in another segment or stage, or what they wait for true, by time alone."""
 
     core: Core
-    schedules: Sequence[Schedule] = ()
-    lapses: list[datetime] = field(default_factory=list)
+    deployment: Deployment
+    looks: list[datetime] = field(default_factory=list)
+    _recall: Recall = field(init=False)
+    _schedules: list[Schedule] = field(init=False)
+    _hourly: bool = field(init=False)
 
-    @property
-    def fan_out(self) -> FanOut:
-        """What plans broadcasts and carries them."""
-        core = self.core
-        return FanOut(core.database, core.deployments, core.intake, core.clock)
+    def __post_init__(self) -> None:
+        plans = self.deployment.plans.values()
+        waits = [w for plan in plans for those in by_time(self.deployment, plan).values() for w in those if w.segment is None]
+        self._recall = Recall.of(self.deployment)
+        self._hourly = self._recall.hourly or bool(waits)
+        self._schedules = [schedule_of(p.entries[place]) for p, place in self.deployment.scheduled if p.status == "live"]
 
-    async def do(self, now: datetime) -> None:
-        """Everything that has something to do by `now`."""
-        if any(at <= now for at in self.lapses):
-            self.lapses = [at for at in self.lapses if at > now]
-            await self.sweep()
-        if self.schedules:
-            await self.fan_out.plan_ahead()
-        await self.carry()
-
-    async def sweep(self) -> None:
-        """Look at everybody."""
+    async def begin(self) -> None:
+        """Before anybody is known: find out that nobody is in any segment, or has any date."""
         work = Sweep(self.core.deployments, self.core.intake)
         while await work.round():
             pass
+        await self._fan_out.plan_ahead()
+        await self._carry()
 
-    async def carry(self) -> None:
+    async def do(self, now: datetime) -> None:
+        """Everything that has something to do by `now`."""
+        due = [at for at in self.looks if at <= now]
+        if due:
+            async with transaction(self.core.database) as c:
+                await self._look(c, max(due))
+        if self._schedules:
+            await self._fan_out.plan_ahead()
+        await self._carry()
+
+    async def moments(self, now: datetime) -> Moments:
+        """What is to come after `now`, or is due already."""
+        async with transaction(self.core.database) as c:
+            once, again = await self._lapses(c, now), list[datetime]()
+            hour = [await self._next_look(now)] if self._hourly else []
+            self.looks = [*once, *hour]
+            statement = "select kind, entry, began_at, next_at from broadcasts where state = 'open' and next_at is not null"
+            for r in await fetch(c, statement):
+                (again if _recurs(r.kind, load(Entry, r.entry), r.began_at) else once).append(r.next_at.astimezone(UTC))
+        for schedule in self._schedules:
+            first = next((at for _, at in coming_up(schedule, now) if at > now), None)
+            if first is not None:
+                (once if schedule.once is not None else again).append(first)
+        return Moments(once, [*again, *hour])
+
+    @property
+    def _fan_out(self) -> FanOut:
+        core = self.core
+        return FanOut(core.database, core.deployments, core.intake, core.clock)
+
+    async def _carry(self) -> None:
         """Bring broadcasts as far as they go by now."""
         while turns := await self._take():
             for broadcast, turn in turns:
                 over = False
                 while not over:
-                    over, pause = await self.fan_out.round(broadcast, turn)
+                    over, pause = await self._fan_out.round(broadcast, turn)
                     if pause > 0:
                         await self._forget_pace(broadcast)
-
-    async def moments(self, now: datetime) -> Moments:
-        """What is to come after `now`, or is due already."""
-        once, again = list(self.lapses), list[datetime]()
-        async with transaction(self.core.database) as c:
-            statement = "select kind, entry, began_at, next_at from broadcasts where state = 'open' and next_at is not null"
-            for r in await fetch(c, statement):
-                (again if _recurs(r.kind, load(Entry, r.entry), r.began_at) else once).append(r.next_at.astimezone(UTC))
-        for schedule in self.schedules:
-            first = next((at for _, at in coming_up(schedule, now) if at > now), None)
-            if first is not None:
-                (once if schedule.once is not None else again).append(first)
-        return Moments(once, again)
 
     async def _take(self) -> list[tuple[int, int]]:
         """Broadcasts that have something to do, with the numbers of their turns, as if a workflow carried them."""
@@ -106,6 +137,69 @@ class Chores:
         async with transaction(self.core.database) as c:
             await run(c, "update broadcasts set paced_until = clock_timestamp() where id = :id", id=broadcast)
 
+    async def _lapses(self, c: Connection, now: datetime) -> list[datetime]:
+        """Moments to come at which what somebody did will be too long ago for a segment or stage that somebody hears of."""
+        spans = list(self._spans())
+        people, found = People(self.deployment, Needs(), now), set[datetime]()
+        statement = (
+            "select e.name, e.occurred_at, e.customer_id, c.attributes from events e join customers c on c.id = e.customer_id "
+            "where e.name = any(cast(:names as text[]))"
+        )
+        for r in await fetch(c, statement, names=sorted({name for name, _ in spans})) if spans else ():
+            zone = people.zone(r.customer_id, r.attributes)
+            found |= {_lapse(r.occurred_at.astimezone(UTC), within, zone) for name, within in spans if name == r.name}
+        return sorted(at for at in found if at > now)
+
+    def _spans(self) -> Iterator[tuple[str, Duration]]:
+        """(event, how long it counts)."""
+        yield from self._recall.windows
+        for name, within in self._recall.tallied:
+            for event in self.deployment.definitions.all[name].computed.events:
+                yield event, within
+
+    async def _next_look(self, now: datetime) -> datetime:
+        """The first full hour of the next day at which time will have changed something; the last one where it won't have."""
+        begin = now.replace(minute=0, second=0, microsecond=0)
+        if not await self._changes(begin + DAY * HOUR):
+            return begin + DAY * HOUR
+        before, by = 0, DAY
+        while by - before > 1:
+            middle = (before + by) // 2
+            if await self._changes(begin + middle * HOUR):
+                by = middle
+            else:
+                before = middle
+        return begin + by * HOUR
+
+    async def _changes(self, at: datetime) -> bool:
+        """Whether looking at everybody would find anything if it were `at` now, and nothing else happened. It is tried, and taken
+        back."""
+        found = False
+        try:
+            async with transaction(self.core.database) as c:
+                found = await self._look(c, at)
+                raise _Undone
+        except _Undone:
+            return found
+
+    async def _look(self, c: Connection, at: datetime) -> bool:
+        """Look at everybody at exactly `at`, as the chores do, and have what they find said; whether that is anything."""
+        for statement in STOPPED:
+            await run(c, statement)
+        await run(c, "insert into stopped.moment (at) values (:at)", at=at)
+        newest = "select coalesce(max(id), 0) as id from events"
+        before = (await fetch(c, newest))[0].id
+        sweep = Sweep(self.core.deployments, self.core.intake)
+        while await sweep.page(c):
+            pass
+        awaiting, more = Awaiting(self.core.database, self.core.deployments, self.core.intake), True
+        while more:
+            said, more = await awaiting.page(c)
+            await self.core.intake.accept_within(c, said)
+        for statement in GOES_ON:
+            await run(c, statement)
+        return bool((await fetch(c, newest))[0].id > before)
+
 
 def _recurs(kind: str, entry: Entry, began_at: datetime | None) -> bool:
     """Whether what a broadcast has to do next comes again for ever: a schedule begins again, those whom it found have their
@@ -113,18 +207,3 @@ def _recurs(kind: str, entry: Entry, began_at: datetime | None) -> bool:
     if kind == "schedule":
         return began_at is None and schedule_of(entry).once is None
     return kind == "date" and load(Anniversary, entry.options["date"]).every is not None
-
-
-def schedules_of(plans: Sequence[Plan]) -> list[Schedule]:
-    """Those by which somebody may enter one of these journeys."""
-    return [schedule_of(e) for plan in plans for e in plan.entries if e.kind == "schedule" and plan.status == "live"]
-
-
-def lapses(compiled: Compiled, passages: Sequence[Passage]) -> list[datetime]:
-    """When what somebody did has been long ago for a segment or stage, where a journey of their test begins with that."""
-    segments, stages = compiled.segments.segments, compiled.segments.stages
-    written = [*(s.condition for s in segments), *(s.condition for s in stages if s.condition is not None)]
-    spans = {part.within for condition in written for part in walk(condition) if isinstance(part, Did) and part.within}
-    moved = {name for name, plan in compiled.plans.items() if any(e.event in MOVES for e in plan.entries)}
-    concerned = [p for p in passages if moved & {*p.test.journeys, p.test.journey}]
-    return [m for p in concerned for at, _ in p.coming for by in spans if p.watched(m := add(at, by, p.zone))]

@@ -27,7 +27,7 @@ from engine.app.offline import stand_ins
 from engine.app.testing.expectations import Line
 from engine.app.testing.happened import lines_of
 from engine.app.testing.passages import BEFORE, NotTaken, Passage, begins
-from engine.app.testing.passing import Chores, lapses, schedules_of
+from engine.app.testing.passing import Chores
 from engine.app.testing.resting import at_rest
 from engine.app.testing.sink import Sink
 from engine.app.wiring import Worker, open_worker
@@ -206,12 +206,11 @@ async def timeline(
     settings = Settings(relay=RelaySettings(partitions=2))
     host = environment.client.service_client.config.target_host
     async with open_worker(settings, database_url, host, prefix=prefix, channels=sinks) as worker:
-        chores = Chores(worker.core, schedules_of(list(plans.values())), lapses(compiled, passages))
         worker.carrier = None  # what has something to do at a moment is done at that moment, by `chores`
         await deploy(worker.core.database, replace(compiled, plans=plans), "test")
-        await chores.sweep()  # what segments mean is known of everybody from the beginning …
-        await chores.fan_out.plan_ahead()
-        await chores.carry()  # … and nobody is in them already
+        async with transaction(worker.core.database) as c:
+            chores = Chores(worker.core, await worker.core.deployments.current(c))
+        await chores.begin()
         clock = LogicalClock(1.0, await environment.get_current_time(), start)
         await _begin(database_url, start + AHEAD)
         worker.relay.journeys = replace(worker.relay.journeys, clock=clock)
