@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from engine.app.testing.passages import NotTaken
+from engine.app.testing.simulated import played
 from engine.authoring.project import Compiled, load_project
+from engine.authoring.shape_tests import Test as Written
 from tests.harness import write_project
 from tests.journeys.test_both_engines import both
+from tests.simulator.played import ADDRESSES
 
 SEND = "steps:\n  - {send: email, template: hello, topic: news}\n"
 BY_CALENDAR = {
@@ -273,3 +279,20 @@ async def test_both_know_what_time_alone_does(tmp_path: Path, skipping: Workflow
     real, simulated, verdicts = await both(by_time(tmp_path), tmp_path, skipping, task_queue_prefix)
     assert real == simulated
     assert {} == {title: wrong for title, wrong in verdicts.items() if wrong}
+
+
+@pytest.mark.parametrize(
+    ("journey", "call", "message"),
+    [
+        ("orderd", {}, "there is no journey 'orderd': did you mean 'ordered'?"),
+        ("weekly", {}, "the journey 'weekly' can't be entered by a call: write `enter: {api: true}` into the journey"),
+        ("ordered", {"by": "bob"}, "key is missing: this journey has one enrollment per order_id"),
+        ("invited", {"key": "A1"}, "this journey's api entry has no key, so none can be given: one customer is in it once"),
+    ],
+)
+def test_a_call_that_the_api_refuses_isnt_taken(tmp_path: Path, journey: str, call: dict[str, str], message: str) -> None:
+    """In a test that nobody has validated either; the words are the API's."""
+    happening = {"at": "2026-03-02 10:00", "enroll": journey, **call}
+    test = Written.model_validate({"test": "a call", "journeys": ["ordered", "weekly", "invited"], "events": [happening]})
+    with pytest.raises(NotTaken, match=re.escape(f"enroll isn't taken: {message}")):
+        played(by_calendar(tmp_path), test.journeys, [test], ADDRESSES)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from engine.app.wiring import Core
 from engine.core.clock import Duration
@@ -32,7 +32,6 @@ from engine.store.database import Connection, fetch, run, transaction
 AT_ONCE = 50
 """Broadcasts that are asked for at a time."""
 
-
 STOPPED = (
     "create schema stopped",
     "create table stopped.moment (at timestamptz not null)",
@@ -43,12 +42,7 @@ GOES_ON = ("set local search_path = public", "drop schema stopped cascade")
 """Around what happens at an exact moment: the database's own clock is never quite where it was set. What is true from midnight
 on would be true a moment too early for the hour at which that is looked at."""
 
-
 _lapse = lru_cache(10_000)(lapse)  # the same events are looked at whenever time moves
-
-
-class _Undone(Exception):
-    """What was tried is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +83,17 @@ class Chores:
         """Everything that has something to do by `now`."""
         due = [at for at in self.looks if at <= now]
         if due:
-            async with transaction(self.core.database) as c:
-                await self._look(c, max(due))
+            await self.core.intake.collision_free(partial(self._look, at=max(due)))
         if self._schedules:
             await self._fan_out.plan_ahead()
         await self._carry()
 
     async def moments(self, now: datetime) -> Moments:
         """What is to come after `now`, or is due already."""
+        again = [await self._next_look(now)] if self._hourly else []
         async with transaction(self.core.database) as c:
-            once, again = await self._lapses(c, now), list[datetime]()
-            hour = [await self._next_look(now)] if self._hourly else []
-            self.looks = [*once, *hour]
+            once = await self._lapses(c, now)
+            self.looks = [*once, *again]
             statement = "select kind, entry, began_at, next_at from broadcasts where state = 'open' and next_at is not null"
             for r in await fetch(c, statement):
                 (again if _recurs(r.kind, load(Entry, r.entry), r.began_at) else once).append(r.next_at.astimezone(UTC))
@@ -108,7 +101,7 @@ class Chores:
             first = next((at for _, at in coming_up(schedule, now) if at > now), None)
             if first is not None:
                 (once if schedule.once is not None else again).append(first)
-        return Moments(once, [*again, *hour])
+        return Moments(once, again)
 
     @property
     def _fan_out(self) -> FanOut:
@@ -172,17 +165,10 @@ class Chores:
         return begin + by * HOUR
 
     async def _changes(self, at: datetime) -> bool:
-        """Whether looking at everybody would find anything if it were `at` now, and nothing else happened. It is tried, and taken
-        back."""
-        found = False
-        try:
-            async with transaction(self.core.database) as c:
-                found = await self._look(c, at)
-                raise _Undone
-        except _Undone:
-            return found
+        """Whether looking at everybody would find anything if it were `at` now, and nothing else happened."""
+        return await self.core.intake.collision_free(partial(self._look, at=at), dry_run=True)
 
-    async def _look(self, c: Connection, at: datetime) -> bool:
+    async def _look(self, c: Connection, *, at: datetime) -> bool:
         """Look at everybody at exactly `at`, as the chores do, and have what they find said; whether that is anything."""
         for statement in STOPPED:
             await run(c, statement)
