@@ -210,6 +210,12 @@ TIME_TESTS = """
   expect:
     - {at: 2026-03-11 01:00, send: email, template: hello}
 
+- test: and nobody looks once nothing else is to come
+  journey: soon
+  customer: {email: cyd@example.com, renews_on: 2026-04-10}
+  events:
+    - {at: 2026-03-02 10:20, event: asked}
+
 - test: on the hour, where a wait asks it
   journey: patient
   customer: {email: di@example.com, renews_on: 2026-04-10}

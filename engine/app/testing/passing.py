@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 
+from engine.app.testing.chosen import asks_the_time
 from engine.app.wiring import Core
 from engine.core.clock import Duration
 from engine.core.occasions import Anniversary, Schedule, coming_up
@@ -20,9 +21,9 @@ from engine.core.plan import Entry
 from engine.core.wire import load
 from engine.delivery.deployment import Deployment, Needs
 from engine.delivery.people import People
-from engine.intake.awaiting import Awaiting, by_time
+from engine.intake.awaiting import Awaiting
 from engine.intake.fan_out import FanOut
-from engine.intake.planning import schedule_of
+from engine.intake.planning import AHEAD, schedule_of
 from engine.intake.sweeping import Sweep
 from engine.simulator.moving import DAY, HOUR, lapse
 from engine.simulator.recalling import Recall
@@ -41,6 +42,8 @@ STOPPED = (
 GOES_ON = ("set local search_path = public", "drop schema stopped cascade")
 """Around what happens at an exact moment: the database's own clock is never quite where it was set. What is true from midnight
 on would be true a moment too early for the hour at which that is looked at."""
+
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 _lapse = lru_cache(10_000)(lapse)  # the same events are looked at whenever time moves
 
@@ -63,12 +66,11 @@ class Chores:
     _recall: Recall = field(init=False)
     _schedules: list[Schedule] = field(init=False)
     _hourly: bool = field(init=False)
+    _planned_to: datetime = BEFORE_ALL
 
     def __post_init__(self) -> None:
-        plans = self.deployment.plans.values()
-        waits = [w for plan in plans for those in by_time(self.deployment, plan).values() for w in those if w.segment is None]
         self._recall = Recall.of(self.deployment)
-        self._hourly = self._recall.hourly or bool(waits)
+        self._hourly = asks_the_time(self.deployment)
         self._schedules = [schedule_of(p.entries[place]) for p, place in self.deployment.scheduled if p.status == "live"]
 
     async def begin(self) -> None:
@@ -84,8 +86,9 @@ class Chores:
         due = [at for at in self.looks if at <= now]
         if due:
             await self.core.intake.collision_free(partial(self._look, at=max(due)))
-        if self._schedules:
+        if self._schedules and self._planned_to <= now:
             await self._fan_out.plan_ahead()
+            self._planned_to = now + AHEAD / 2
         await self._carry()
 
     async def moments(self, now: datetime) -> Moments:
