@@ -66,7 +66,7 @@ class Chores:
     _recall: Recall = field(init=False)
     _schedules: list[Schedule] = field(init=False)
     _hourly: bool = field(init=False)
-    _planned_to: datetime = BEFORE_ALL
+    _plans_next: datetime = BEFORE_ALL
 
     def __post_init__(self) -> None:
         self._recall = Recall.of(self.deployment)
@@ -86,9 +86,9 @@ class Chores:
         due = [at for at in self.looks if at <= now]
         if due:
             await self.core.intake.collision_free(partial(self._look, at=max(due)))
-        if self._schedules and self._planned_to <= now:
+        if self._schedules and self._plans_next <= now:
             await self._fan_out.plan_ahead()
-            self._planned_to = now + AHEAD / 2
+            self._plans_next = now + AHEAD / 2
         await self._carry()
 
     async def moments(self, now: datetime) -> Moments:
