@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from temporalio.client import WorkflowHistory
+from temporalio.client import Client, WorkflowHistory
 
 from engine.core.compact import decode_command
 from engine.insight.retracing import Retraced
@@ -13,6 +13,15 @@ from engine.temporal.client import converter
 
 Place = tuple[int, int, int]
 """Operation, visit, attempt."""
+
+
+async def runs_of(client: Client, workflow: str) -> list[WorkflowHistory]:
+    """The histories of a workflow, the newest run first: one that grows long continues as new."""
+    found, run = list[WorkflowHistory](), None
+    while run != "":
+        found.append(await client.get_workflow_handle(workflow, run_id=run).fetch_history())
+        run = found[-1].events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+    return found
 
 
 async def asked_for(histories: Iterable[WorkflowHistory]) -> dict[int, list[Place]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -18,9 +16,12 @@ from engine.api.rights import caller
 from engine.api.taking import patiently
 from engine.core.incoming import Accepted, Incoming
 from engine.core.plan import Entry, Plan
-from engine.settings.problems import nearest
+from engine.intake.entering import CantEnroll, way_in, with_key
 from engine.store import profiles, refusals
 from engine.store.database import now, transaction
+
+STATUS = {"unknown_journey": 404, "no_api_entry": 409, "no_key": 400, "key_missing": 400}
+"""What a call gets that can't enroll anybody."""
 
 
 class Enrolled(BaseModel):
@@ -45,9 +46,13 @@ def routes(reach: Reach) -> APIRouter:
         body = await read_json(request, CALL_LIMIT)
         checked(body, "the call")
         async with patiently(), transaction(reach.database) as c:
-            plan, entry = _way_in((await reach.deployments.current(c)).plans, name)
-        properties = dict(object_of(body, "properties"))
-        key = _key(body, entry, properties)
+            plans = (await reach.deployments.current(c)).plans
+        try:
+            plan, entry = way_in(plans, name)
+            properties = with_key(entry, name_of(body, "key"), object_of(body, "properties"))
+        except CantEnroll as cant:
+            raise Refusal(STATUS[cant.code], cant.code, str(cant), cant.hint) from None
+        key = "" if entry.key is None else name_of(properties, entry.key, "properties.")
         user = name_of(body, "userId")
         if not user:
             raise Refusal(400, "no_identifier", "userId is missing", "an enrollment is a customer's")
@@ -64,35 +69,6 @@ def routes(reach: Reach) -> APIRouter:
         return Enrolled(enrollments=list(accepted.enrollments), reason=reason)
 
     return router
-
-
-def _way_in(plans: Mapping[str, Plan], name: str) -> tuple[Plan, Entry]:
-    """The journey and its `api` entry. Raises Refusal (404, 409)."""
-    plan = plans.get(name)
-    if plan is None:
-        raise Refusal(404, "unknown_journey", f"there is no journey {name[:100]!r}", nearest(name, plans))
-    entry = next((e for e in plan.entries if e.kind == "api"), None)
-    if entry is None:
-        hint = "write `enter: {api: true}` into the journey, also beside other entries, and deploy it"
-        raise Refusal(409, "no_api_entry", f"the journey {name!r} can't be entered by a call", hint)
-    return plan, entry
-
-
-def _key(body: Mapping[str, Any], entry: Entry, properties: dict[str, Any]) -> str:
-    """The enrollment's key, put where the entry looks for it. Raises Refusal (400)."""
-    key = name_of(body, "key")
-    if entry.key is None:
-        if key:
-            raise Refusal(
-                400, "no_key", "this journey's api entry has no key, so none can be given", "one customer is in it once"
-            )
-        return ""
-    if key:
-        properties[entry.key] = key
-    key = name_of(properties, entry.key, "properties.")
-    if not key:
-        raise Refusal(400, "key_missing", f"key is missing: this journey has one enrollment per {entry.key}")
-    return key
 
 
 async def _why_not(reach: Reach, incoming: Incoming, accepted: Accepted, plan: Plan, entry: Entry, key: str) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from engine.authoring.shape_tests import Expected, Test
+from engine.authoring.shape_journey import ApiEntry
+from engine.authoring.shape_tests import Enroll, Event, Expected, Test
 from engine.authoring.spots import Spot
 from engine.authoring.world import World
 from engine.core.clock import is_zone
@@ -25,13 +26,37 @@ def check_test(test: Test, spot: Spot, world: World) -> None:
     _moment(test.until, spot / "until")
     for i, happening in enumerate(test.events):
         _moment(happening.at, spot / "events" / i / "at")
-        world.event(spot / "events" / i / "event", happening.event)
+        if isinstance(happening, Event):
+            world.event(spot / "events" / i / "event", happening.event)
+        elif isinstance(happening, Enroll):
+            _enroll(happening, test, spot / "events" / i, world)
     for i, answer in enumerate(test.calls):
         if not (answer.status.isdigit() and 100 <= int(answer.status) <= 599):
             hint = "write a number, such as 200, 404 or 500"
             (spot / "calls" / i / "status").report("SJ112", f"{answer.status!r} is no status of HTTP", hint)
     for i, expected in enumerate(test.expect):
         _expected(expected, spot / "expect" / i, world, known)
+
+
+def _enroll(happening: Enroll, test: Test, spot: Spot, world: World) -> None:
+    """Whether a call can enroll there, by the rules of `POST /v1/journeys/NAME/enroll`."""
+    name = happening.enroll
+    if name not in world.journeys:
+        if name not in world.unreadable:
+            (spot / "enroll").unknown("SJ206", "journey", name, {*world.journeys, *world.unreadable})
+        return
+    if name not in (test.journey, *test.journeys):
+        (spot / "enroll").report("SJ428", f"this test doesn't run the journey {name!r}", "name it under journeys: of the test")
+        return
+    entry = next((e for e in world.journeys[name].enter if isinstance(e, ApiEntry)), None)
+    if entry is None:
+        hint = "write api: true as an entry of it, also beside others"
+        (spot / "enroll").report("SJ428", f"the journey {name!r} can't be entered by a call", hint)
+    elif entry.key is None and happening.key is not None:
+        (spot / "key").report("SJ428", f"the api entry of {name!r} has no key, so none can be given", "take it out", key=True)
+    elif entry.key is not None and not happening.key and not happening.properties.get(entry.key):
+        hint = f"write key: or {entry.key}:"
+        (spot / "enroll").report("SJ428", f"key is missing, and {name!r} has one enrollment per {entry.key}", hint)
 
 
 def _customer(test: Test, spot: Spot, world: World) -> None:

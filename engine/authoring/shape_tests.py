@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic import ConfigDict, Field, RootModel, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.authoring.shapes import Filled, Name, Value
-from engine.settings.shape import Shape, YesNo
+from engine.settings.shape import Shape, YesNo, one_of
 
 
 class Customer(Shape):
@@ -21,12 +21,44 @@ class Customer(Shape):
 
 
 class Happening(Shape):
-    """An event that comes at a time; keys beside the named ones are its properties."""
+    """Something that comes in at a time; keys beside the named ones are its properties."""
 
     model_config = ConfigDict(extra="allow")
 
     at: Filled
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """All that isn't named here."""
+        return dict(self.model_extra or {})
+
+
+class Event(Happening):
+    """The customer does something."""
+
     event: Name
+
+
+class Enroll(Happening):
+    """A call enrolls the customer into the journey `enroll`, which has `api: true`."""
+
+    enroll: Name
+    key: Filled | None = None
+
+
+HAPPENINGS = ("event", "enroll")
+
+
+def _which(data: Any) -> str | None:
+    if isinstance(data, Happening):
+        return f"<{type(data).__name__.lower()}>"
+    found = [k for k in HAPPENINGS if isinstance(data, dict) and k in data]
+    return f"<{found[0]}>" if len(found) == 1 else None
+
+
+AnyHappening = Annotated[
+    Annotated[Event, Tag("<event>")] | Annotated[Enroll, Tag("<enroll>")], one_of(_which, HAPPENINGS, "a line of events")
+]
 
 
 class Answer(Shape):
@@ -75,7 +107,7 @@ class Test(Shape):
     holdout: YesNo = False
     arms: dict[str, str] = Field(default_factory=dict)
     calls: tuple[Answer, ...] = ()
-    events: tuple[Happening, ...] = ()
+    events: tuple[AnyHappening, ...] = ()
     until: Filled | None = None
     expect: tuple[Expected, ...] = ()
 

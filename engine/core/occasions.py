@@ -21,6 +21,12 @@ FIRST_ZONE, LAST_ZONE = timedelta(hours=14), timedelta(hours=-12)
 
 _DAY = timedelta(days=1)
 
+LOOK_AHEAD = timedelta(days=40)
+"""Occurrences are looked for so far at a time …"""
+
+LOOKS = 50
+"""… and so often before a schedule counts as over: five years and more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -72,6 +78,16 @@ def occurrences(schedule: Schedule, since: datetime, until: datetime) -> list[tu
                 found.append((naive.isoformat(timespec="minutes"), first))
         day += _DAY
     return found
+
+
+def coming_up(schedule: Schedule, since: datetime, after: str = "") -> Iterator[tuple[str, datetime]]:
+    """The same without an end: those after the one called `after` that aren't over everywhere at `since`, each once, in
+    order."""
+    for n in range(LOOKS):
+        for name, first in occurrences(schedule, since + n * LOOK_AHEAD, since + (n + 1) * LOOK_AHEAD):
+            if name > after:
+                after = name
+                yield name, first
 
 
 @dataclass(frozen=True, slots=True)

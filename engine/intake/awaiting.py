@@ -47,15 +47,16 @@ class Awaiting:
         """The next page. Whether there is another one."""
         try:
             async with transaction(self.database) as c:
-                found, more = await self._page(c)
+                found, more = await self.page(c)
         except NothingDeployed:
             return False
         if found:
             await self.intake.accept(found)
         return more
 
-    async def _page(self, c: Connection) -> tuple[list[Incoming], bool]:
-        """What a page says, and whether there is another one. A crash before it is said leaves it to the next round."""
+    async def page(self, c: Connection) -> tuple[list[Incoming], bool]:
+        """What a page says, and whether there is another one. A crash before it is said leaves it to the next round. Raises
+        NothingDeployed."""
         if not await memberships.take_sweep(c, memberships.WAITS_LOCK):
             return [], False
         deployment = await self.deployments.current(c)

@@ -16,10 +16,44 @@ from engine.core.clock import zone as zone_named
 from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import Incoming
 from engine.core.plan import Entry, Plan
+from engine.core.wire import Json
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
 from engine.intake.person import Inside, Person, written
+from engine.settings.problems import nearest
 from engine.store.customers import LANES
+
+
+class CantEnroll(Exception):
+    """A call can't enroll anybody so. `code`: unknown_journey, no_api_entry, no_key or key_missing · `hint`: what to do."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        self.code, self.hint = code, hint
+        super().__init__(message)
+
+
+def way_in(plans: Mapping[str, Plan], name: str) -> tuple[Plan, Entry]:
+    """The journey called `name` and its `api` entry. Raises CantEnroll."""
+    plan = plans.get(name)
+    if plan is None:
+        raise CantEnroll("unknown_journey", f"there is no journey {name[:100]!r}", nearest(name, plans))
+    entry = next((e for e in plan.entries if e.kind == "api"), None)
+    if entry is None:
+        hint = "write `enter: {api: true}` into the journey, also beside other entries, and deploy it"
+        raise CantEnroll("no_api_entry", f"the journey {name!r} can't be entered by a call", hint)
+    return plan, entry
+
+
+def with_key(entry: Entry, key: str, properties: Mapping[str, Json]) -> dict[str, Json]:
+    """The properties of a call with its `key` ("": none) put where the `api` entry looks for it. Raises CantEnroll."""
+    if entry.key is None:
+        if key:
+            raise CantEnroll("no_key", "this journey's api entry has no key, so none can be given", "one customer is in it once")
+        return dict(properties)
+    found = {**properties, entry.key: key} if key else dict(properties)
+    if found.get(entry.key) in (None, ""):
+        raise CantEnroll("key_missing", f"key is missing: this journey has one enrollment per {entry.key}")
+    return found
 
 
 def opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:

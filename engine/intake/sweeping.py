@@ -41,11 +41,12 @@ class Sweep:
     async def round(self) -> bool:
         """The next page. Whether there is another one: a round ends when everybody has been looked at once."""
         try:
-            return await self.intake.collision_free(self._round)
+            return await self.intake.collision_free(self.page)
         except NothingDeployed:
             return False
 
-    async def _round(self, c: Connection) -> bool:
+    async def page(self, c: Connection) -> bool:
+        """The same within the caller's transaction. Raises NothingDeployed."""
         if not await memberships.take_sweep(c):
             return False
         deployment = await self.deployments.current(c)

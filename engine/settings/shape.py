@@ -160,7 +160,7 @@ def _not_one(document: Document, node: Node | None, error: dict[str, Any]) -> Pr
     if len(found) > 1:
         names = " and ".join(repr(k.value) for k in found[:2])
         return document.problem(
-            "SJ114", found[1], f"{names} can't stand in one step or entry", "make two of it: begin the second with its own '-'"
+            "SJ114", found[1], f"{names} can't stand in one item", "make two of it: begin the second with its own '-'"
         )
     hints = {k: hint for k, _ in node.entries if (hint := _meant(k.value, known, error["ctx"]))}
     odd, hint = next(iter(hints.items()), (node.entries[0][0] if node.entries else node, ""))

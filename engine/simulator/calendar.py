@@ -12,7 +12,7 @@ from typing import Any
 from engine.authoring.model_segments import Condition
 from engine.core.clock import zone as zone_named
 from engine.core.incoming import Incoming
-from engine.core.occasions import Anniversary, Occasion, Schedule, occurrences
+from engine.core.occasions import Anniversary, Occasion, coming_up
 from engine.core.plan import Plan
 from engine.delivery.deployment import Needs
 from engine.intake.dating import anew, coming, moves, rule_of
@@ -21,12 +21,6 @@ from engine.intake.planning import schedule_of
 from engine.simulator.memory import Customer
 from engine.simulator.recalling import audience_of
 from engine.simulator.stage import DAY, OCCURRENCE, TURN, Stage
-
-LOOK_AHEAD = timedelta(days=40)
-"""Occurrences are looked for so far at a time …"""
-
-LOOKS = 50
-"""… and so often before a schedule counts as over: five years and more."""
 
 
 def begin(stage: Stage) -> None:
@@ -37,16 +31,9 @@ def begin(stage: Stage) -> None:
 
 def _next_occurrence(stage: Stage, plan: Plan, place: int, since: datetime, after: str) -> None:
     schedule = schedule_of(plan.entries[place])
-    name, first = next(_occurrences(schedule, since, after), ("", since))
+    name, first = next(coming_up(schedule, since, after), ("", since))
     if name:
         stage.later(max(first, stage.now), OCCURRENCE, (plan, place, name), ends=schedule.once is not None)
-
-
-def _occurrences(schedule: Schedule, since: datetime, after: str) -> Iterator[tuple[str, datetime]]:
-    for n in range(LOOKS):
-        for name, first in occurrences(schedule, since + n * LOOK_AHEAD, since + (n + 1) * LOOK_AHEAD):
-            if name > after:
-                yield name, first
 
 
 def occurs(stage: Stage, plan: Plan, place: int, name: str) -> None:

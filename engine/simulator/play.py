@@ -105,7 +105,10 @@ class Play:
         """Let time pass until `until`, with what is due then; None: until nothing is to come but what comes again for ever."""
         stage = self._stage
         self._settle()
-        while (found := self._next()) is not None and (stage.due if until is None else found[0] <= until):
+        while until is not None or self._ends():
+            found = self._next()
+            if found is None or (until is not None and found[0] > until):
+                break
             self._do(found)
         if until is not None and until > stage.now:
             stage.now = until.astimezone(UTC)
@@ -122,6 +125,13 @@ class Play:
             return min(due[0], recurring[0])
         return due[0] if due else recurring[0] if recurring else None
 
+    def _ends(self) -> bool:
+        """Whether something is to come that doesn't come again for ever; what nobody waits for any more is forgotten."""
+        due = self._stage.due
+        while due and _is_void(due[0]):
+            heapq.heappop(due)
+        return bool(due)
+
     def _do(self, found: Due) -> None:
         """What is due, and everything else that is due at the same moment, before anything is decided."""
         stage = self._stage
@@ -132,9 +142,9 @@ class Play:
         self._settle()
 
     def _happens(self, one: Due) -> None:
-        stage, (at, _, kind, about) = self._stage, one
+        stage, (_, _, kind, about) = self._stage, one
         if kind == WAKE:
-            if about.state.wake == at and about.state.status == "waiting":
+            if not _is_void(one):
                 stage.give(about, Wake())
         elif kind == ELSEWHERE:
             moving.time_passed(stage, about)
@@ -174,3 +184,14 @@ class Play:
         else:
             stage.give(enrollment, answering.evaluate(stage, enrollment, command))
             moving.watch(stage, enrollment)
+
+
+def _is_void(one: Due) -> bool:
+    """Whether what was to happen won't: nobody waits for that moment any more, or the day was planned anew."""
+    at, _, kind, about = one
+    if kind == WAKE:
+        return not (about.state.wake == at and about.state.status == "waiting")
+    if kind == DAY:
+        customer, number, occasion = about
+        return customer.dates.get(number) is not occasion
+    return False

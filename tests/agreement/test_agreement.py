@@ -29,7 +29,7 @@ from tests.simulator.strategies import FIRST, Project, projects
 AT_ONCE = 5
 """Journeys of one project, which share customers, caps and holds."""
 
-UNTIL = FIRST + timedelta(days=20)
+UNTIL = FIRST + timedelta(days=14)
 """The clocks' end. What is drawn has come to its own by then, almost always."""
 
 Happened = dict[tuple[str, ...], list[datetime]]

@@ -128,6 +128,53 @@ def test_a_test_file_with_mistakes_shows_them_as_validate_does(shop: Path, capsy
     assert "journeys/tests/bad.yaml:7:12: error SJ112: '2026-13-02 10:00' is not a moment" in told.err
 
 
+CALLED = "journey: {name}\ntier: lifecycle\nenter: {{api: true, {more}}}\nsteps:\n  - {{task: sales, title: Call}}\n"
+CALLS = """
+- test: calls that can't be made
+  journeys: [welcome, ordered, guided]
+  events:
+    - {at: 2026-03-02 10:00, enroll: guidet}
+    - {at: 2026-03-02 10:00, enroll: welcome}
+    - {at: 2026-03-02 10:00, enroll: ordered, by: bob}
+    - {at: 2026-03-02 10:00, enroll: guided, key: A1}
+- test: one into a journey that the test doesn't run, and some that can
+  journeys: [ordered, guided]
+  events:
+    - {at: 2026-03-02 10:00, enroll: ordered, key: A1}
+    - {at: 2026-03-02 10:00, enroll: ordered, order_id: A2}
+    - {at: 2026-03-02 10:00, enroll: guided, by: bob}
+    - {at: 2026-03-02 10:00, enroll: welcome}
+"""
+ODD = """
+- test: lines that are both or neither
+  journey: guided
+  events:
+    - {at: 2026-03-02 10:00, enroll: guided, event: signed_up}
+    - {at: 2026-03-02 10:00, by: bob}
+"""
+
+
+def test_calls_that_cant_enroll_are_mistakes_too(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown journey, one without `api: true`, a key that is missing or can't be given; a line that is both or neither."""
+    (shop / "journeys/ordered.yaml").write_text(CALLED.format(name="ordered", more="key: order_id"))
+    (shop / "journeys/guided.yaml").write_text(CALLED.format(name="guided", more="again: never"))
+    (shop / "journeys/tests/calls.yaml").write_text(CALLS)
+    (shop / "journeys/tests/odd.yaml").write_text(ODD)
+    capsys.readouterr()
+    assert 1 == main.run(["test"]) == main.run(["validate", "--json"])
+    said = capsys.readouterr()
+    found = {(p["code"], p["line"]): f"{p['message']}: {p['hint']}" for p in json.loads(said.out)["problems"]}
+    assert {
+        ("SJ206", 5): "there is no journey 'guidet': did you mean 'guided'?",
+        ("SJ428", 6): "the journey 'welcome' can't be entered by a call: write api: true as an entry of it, also beside others",
+        ("SJ428", 7): "key is missing, and 'ordered' has one enrollment per order_id: write key: or order_id:",
+        ("SJ428", 8): "the api entry of 'guided' has no key, so none can be given: take it out",
+        ("SJ428", 15): "this test doesn't run the journey 'welcome': name it under journeys: of the test",
+        ("SJ114", 5): "'enroll' and 'event' can't stand in one item: make two of it: begin the second with its own '-'",
+        ("SJ113", 6): "a line of events needs exactly one of: event, enroll: ",
+    } == found
+
+
 def test_an_event_that_doesnt_fit_its_types_is_told_as_such(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The test couldn't be played: it neither passes nor looks as if the journey were wrong."""
     tracking = shop / "journeys/tracking.yaml"

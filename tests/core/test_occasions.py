@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from zoneinfo import available_timezones
 
 import pytest
@@ -14,6 +15,7 @@ from engine.core.occasions import (
     Anniversary,
     Occasion,
     Schedule,
+    coming_up,
     in_year,
     moved,
     occurrences,
@@ -62,6 +64,17 @@ def test_a_single_one_comes_once() -> None:
     once = Schedule("Europe/Rome", once="2026-12-01T09:00")
     assert [("2026-12-01T09:00", utc("2026-12-01 08:00"))] == occurrences(once, utc("2026-01-01 00:00"), utc("2027-01-01 00:00"))
     assert [] == occurrences(once, utc("2026-12-01 08:00"), utc("2027-01-01 00:00"))
+
+
+def test_those_to_come_come_each_once_and_in_order_however_far_ahead() -> None:
+    """From one that is under way somewhere; a single one once, from however far; and behind one that is named."""
+    first = Schedule("customer", cron="0 9 1 * *")
+    found = [name for name, _ in islice(coming_up(first, utc("2026-03-01 20:00")), 4)]
+    assert ["2026-03-01T09:00", "2026-04-01T09:00", "2026-05-01T09:00", "2026-06-01T09:00"] == found
+    assert ("2026-05-01T09:00", utc("2026-04-30 19:00")) == next(coming_up(first, utc("2026-03-01 20:00"), found[1]))
+    once = Schedule("Europe/Rome", once="2029-12-01T09:00")
+    assert [("2029-12-01T09:00", utc("2029-12-01 08:00"))] == list(coming_up(once, utc("2026-01-01 00:00")))
+    assert [] == list(coming_up(once, utc("2029-12-01 08:00")))
 
 
 @given(zones, times, st.dates(date(2020, 2, 1), date(2029, 11, 1)), st.integers(1, 40))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 from channels import file, smtp, webhook
 from engine.api.access import Access
 from engine.api.app import create_app
+from engine.api.journeys import STATUS as CANT_ENROLL
 from engine.api.reach import Reach
 from engine.core.enrollment import Input
 from engine.core.facts import GATES
@@ -102,7 +103,7 @@ def test_every_error_code_of_the_api_is_explained() -> None:
     """Each code that the API's modules can answer is in the table of errors, and no other."""
     source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "engine" / "api").glob("*.py"))
     real = set(re.findall(r"Refusal\(\s*\d{3},\s*\"(\w+)\"", source)) | set(re.findall(r"unavailable\(\"(\w+)\"", source))
-    real |= {"bad_text", "too_deep"} | {"bad_request", "not_found", "method_not_allowed"}  # named in other ways
+    real |= {"bad_text", "too_deep", *CANT_ENROLL} | {"bad_request", "not_found", "method_not_allowed"}  # named in other ways
     assert [] == [code for code in sorted(real) if f'"{code}"' not in source]
     told = {code for row in table(API, "Errors") for code in re.findall(r"`(\w+)`", row[1])}
     assert sorted(real) == sorted(told)

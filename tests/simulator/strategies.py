@@ -1,9 +1,10 @@
 """Random projects and random lives of their customers, for playing them on the simulator and on the real engine.
 
 What the two can't agree on to the second is kept apart: the real engine hands a message over a second after it is due, so nothing
-here comes within a minute of anything else that decides about it. Events of a customer have minutes of their own (2, 7, 12 …
-behind the hour), and each journey is some minutes later than the one before it; spans are whole hours, and the windows of rolling
-caps and of segments and the longest times of holds are odd.
+here comes within a minute of anything else that decides about it. Events of a customer, and calls, have minutes of their own (2,
+7, 12 … behind the hour), and each journey is some minutes later than the one before it; the calendar has minutes in which none of
+those come, in zones of half an hour too; spans are whole hours, and the windows of rolling caps and of segments and the longest
+times of holds are odd.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ ZONES = ("Europe/Rome", "America/New_York", "Asia/Kolkata", "Pacific/Auckland")
 TIERS = ("service", "lifecycle", "promotional")
 SPANS = st.sampled_from(["1h", "5h", "9h", "1d", "26h", "2d"])
 TIMES = st.sampled_from([(8, 30), (12, 0), (22, 0)])
+MINUTES = (2, 7, 12, 17, 32, 37, 42, 47)
+"""Behind the hour: when events come. Journeys go on up to four minutes later."""
+CALENDAR_MINUTES = (60, 58, 53, 54, 52)
+"""Behind the hour: when the calendar brings people into each journey. It goes on later by its number: at minutes of its own."""
 
 TRACKING = {
     "events": {
@@ -35,7 +40,10 @@ TRACKING = {
         **{name: {"properties": {"ticket_id": "string"}} for name in EVENTS[5:]},
         "noted": {"properties": {"n": "string"}},
     },
-    "attributes": dict.fromkeys(("first_name", "email", "phone", "timezone", "country", "note"), "string"),
+    "attributes": {
+        **dict.fromkeys(("first_name", "email", "phone", "timezone", "country", "note"), "string"),
+        "renews_on": "date",
+    },
     "computed": {
         "spent": {"sum": "event.total", "of": "ordered"},
         "lately": {"count": "ordered", "within": "4327m"},
@@ -135,7 +143,7 @@ def policies(draw: st.DrawFn, names: Sequence[str]) -> Json:
 @st.composite
 def journeys_called(draw: st.DrawFn, name: str, others: Sequence[str]) -> Json:
     """A journey. `others`: those that it may start."""
-    entry, keyed = draw(_entries())
+    entry, keyed = draw(_entries(int(name[1:])))
     steps = _Steps(draw, name, others)
     journey: Json = {
         "journey": name,
@@ -153,8 +161,10 @@ def journeys_called(draw: st.DrawFn, name: str, others: Sequence[str]) -> Json:
 
 
 @st.composite
-def _entries(draw: st.DrawFn) -> tuple[Json, bool]:
-    kind = draw(st.sampled_from(["event", "event", "keyed", "segment"]))
+def _entries(draw: st.DrawFn, number: int) -> tuple[Json, bool]:
+    kind = draw(st.sampled_from(["event", "event", "keyed", "segment", "schedule", "date"]))
+    if kind in ("schedule", "date"):
+        return {**draw(_calendar(kind, number)), "while_active": draw(st.sampled_from(["ignore", "restart", "parallel"]))}, False
     again = draw(st.sampled_from(["never", "always", "after 20h"]))
     if kind == "segment":
         segment = draw(st.sampled_from(["buyers", "lapsed", "big"]))
@@ -168,6 +178,32 @@ def _entries(draw: st.DrawFn) -> tuple[Json, bool]:
     if kind == "keyed":
         entry["key"] = "n"
     return entry, kind == "keyed"
+
+
+@st.composite
+def _calendar(draw: st.DrawFn, kind: str, number: int) -> Json:
+    """An entry by schedule or date: a few times while the project is played, at the journey's own minute."""
+    behind = CALENDAR_MINUTES[number]
+    at = f"{draw(st.sampled_from([6, 9, 16])) + behind // 60:02}:{behind % 60:02}"
+    if kind == "date":
+        made: Json = {"date": "customer.renews_on", "at": at, "on_past": "skip", "again": "always"}
+        offset, yearly = draw(st.sampled_from([None, "-2d", "26h"])), draw(st.booleans())
+        return made | ({"offset": offset} if offset else {}) | ({"every": "year"} if yearly else {})
+    zone = draw(st.sampled_from(["customer", "Europe/Rome", "America/New_York"]))
+    hour, _, minute = at.partition(":")
+    schedule = draw(
+        st.sampled_from(
+            [
+                {"at": f"2026-03-05 {at}", "timezone": zone},
+                {"at": at, "days": ["tue", "fri"], "timezone": zone},
+                {"cron": f"{int(minute)} {int(hour)} * * wed", "timezone": zone},
+            ]
+        )
+    )
+    audience = draw(
+        st.sampled_from(["buyers", "lapsed", 'customer.country == "IT"', {"did": "pinged", "at_least": 1, "within": "3457m"}])
+    )
+    return {"schedule": schedule, "audience": audience}
 
 
 class _Steps:
@@ -224,7 +260,14 @@ class _Steps:
     def _set(self) -> Json:
         return {
             "set": self.draw(
-                st.sampled_from([{"vars.mark": "seen"}, {"customer.note": "{{ entry.n }}"}, {"customer.country": "IT"}])
+                st.sampled_from(
+                    [
+                        {"vars.mark": "seen"},
+                        {"customer.note": "{{ entry.n }}"},
+                        {"customer.country": "IT"},
+                        {"customer.renews_on": "2026-03-14"},
+                    ]
+                )
             )
         }
 
@@ -266,21 +309,24 @@ def lives(draw: st.DrawFn, number: int, journeys: Sequence[str]) -> Json:
         ("timezone", ZONES),
         ("phone", [f"+39333123450{number}"]),
         ("push_token", ["t"]),
+        ("renews_on", ["2026-03-06", "2026-03-09", "2026-03-13"]),
     ):
         if draw(st.integers(0, 3)):
             customer[name] = draw(st.sampled_from(list(values)))
     topics = {"news": draw(st.sampled_from(["granted", "granted", "withdrawn"])), "offers": "granted"}
     customer["consents"] = dict.fromkeys(draw(st.sampled_from([["email"], ["email", "sms"], []])), topics)
     events = []
-    for slot in range(draw(st.integers(5, 10))):
-        at = FIRST + timedelta(hours=draw(st.integers(0, 110)), minutes=2 + 5 * slot)
-        events.append({"at": at.isoformat(), **draw(_events())})
+    for minute in MINUTES[: draw(st.integers(5, len(MINUTES)))]:
+        at = FIRST + timedelta(hours=draw(st.integers(0, 110)), minutes=minute)
+        events.append({"at": at.isoformat(), **draw(_events(journeys))})
     return {"test": f"customer {number}", "journeys": list(journeys), "customer": customer, "events": events}
 
 
 @st.composite
-def _events(draw: st.DrawFn) -> Json:
-    name = draw(st.sampled_from([*ENTERING, *ENTERING, *EVENTS, "confirmed", "confirmed", "consent_changed"]))
+def _events(draw: st.DrawFn, journeys: Sequence[str]) -> Json:
+    name = draw(st.sampled_from([*ENTERING, *ENTERING, *EVENTS, "confirmed", "confirmed", "consent_changed", "enroll", "enroll"]))
+    if name == "enroll":
+        return {"enroll": draw(st.sampled_from(list(journeys))), "n": draw(st.sampled_from(KEYS))}
     if name == "consent_changed":
         return {"event": name, "channel": "email", "topic": "offers", "state": draw(st.sampled_from(["granted", "withdrawn"]))}
     if name.startswith("complaint"):

@@ -18,7 +18,7 @@ from engine.insight.retracing import Retraced, retrace
 from engine.store.database import transaction
 from tests import servers
 from tests.agreement.test_agreement import UNTIL, drawn
-from tests.asked import Place, asked_for, asked_in
+from tests.asked import Place, asked_for, asked_in, runs_of
 from tests.simulator.played import ADDRESSES
 from tests.simulator.strategies import Project
 
@@ -35,7 +35,7 @@ async def retraced(
             await real.play()
             journeys = real.worker.relay.journeys
             ids = [journeys.cohort_id(r.id) for r in await real.query("select id from cohorts")]
-            really = await asked_for([await environment.client.get_workflow_handle(i).fetch_history() for i in ids])
+            really = await asked_for([history for i in ids for history in await runs_of(environment.client, i)])
             deployments = Deployments()
             async with transaction(real.worker.core.database) as c:
                 for passage in real.passages:

@@ -9,12 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.app.testing.passages import begins
 from engine.authoring.model_segments import Every, Segment, Segments
 from engine.authoring.project import Compiled
 from engine.authoring.shape_tests import Test
 from engine.core.plan import Act, Plan
+from engine.delivery.deployment import Deployment
+from engine.intake.awaiting import by_time
 from engine.settings.problems import nearest
 from engine.settings.yaml import read_file
+from engine.simulator.recalling import Recall
+
+BY_CALENDAR = ("schedule", "date", "broadcast")
+"""Entries that bring in whoever is known."""
 
 
 class NoSuchTest(Exception):
@@ -97,14 +104,34 @@ def _nothing(name: str, compiled: Compiled) -> NoSuchTest:
 
 def rounds(compiled: Compiled, chosen: Sequence[Chosen]) -> list[list[Chosen]]:
     """Tests that may be played together: of the same journeys and segments, because only the journeys that a test names may
-    enroll its customer. Where `once_per` looks beyond one customer, each has a round of its own."""
+    enroll its customer. Where a journey looks beyond one customer, or what comes again for ever brings people in or moves them,
+    who would be there too early or too long in another one's time, each has a round of its own; where one begins with a segment,
+    in which somebody may be from the first, those have one that begin at the same time."""
     found: dict[tuple[object, ...], list[Chosen]] = {}
     for c in chosen:
-        alone = (c.file, c.number) if any(_looks_beyond(p) for p in c.plans(compiled)) else ()
-        found.setdefault((c.journeys, tuple(sorted(c.test.customer.segments)), alone), []).append(c)
+        plans = c.plans(compiled)
+        apart: tuple[object, ...] = ()
+        if any(_looks_beyond(p) for p in plans) or asks_the_time(_deployed(compiled, c)):
+            apart = (c.file, c.number)
+        elif any(e.kind == "segment" for p in plans for e in p.entries):
+            apart = (begins(c.test, compiled.policy),)
+        found.setdefault((c.journeys, tuple(sorted(c.test.customer.segments)), apart), []).append(c)
     return list(found.values())
+
+
+def _deployed(compiled: Compiled, chosen: Chosen) -> Deployment:
+    project = chosen.project(compiled)
+    return Deployment.of(project, project.plans)
+
+
+def asks_the_time(deployment: Deployment) -> bool:
+    """Whether a segment by which somebody is moved, or what a journey waits for, may change at any hour, with nothing happening
+    and nothing having been too long ago."""
+    waits = [w for plan in deployment.plans.values() for those in by_time(deployment, plan).values() for w in those]
+    return Recall.of(deployment).hourly or any(w.segment is None for w in waits)
 
 
 def _looks_beyond(plan: Plan) -> bool:
     acts = [op for op in plan.ops if isinstance(op, Act)]
-    return any(e.once_per for e in plan.entries) or any((op.fields or {}).get("once_per") for op in acts)
+    calendar = any(e.kind in BY_CALENDAR for e in plan.entries)
+    return calendar or any(e.once_per for e in plan.entries) or any((op.fields or {}).get("once_per") for op in acts)

@@ -29,7 +29,7 @@ def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mappin
         for together in rounds(compiled, chosen):
             fitting = []
             for c in together:
-                if wrong := _nobody_fits(compiled, c):
+                if wrong := _unplayable(compiled, c):
                     yield Result(c, compiled.policy.timezone, wrong=wrong)
                 else:
                     fitting.append(c)
@@ -58,10 +58,11 @@ async def _together(servers: Servers, channels: Mapping[str, str], compiled: Com
     ]
 
 
-def _nobody_fits(compiled: Compiled, chosen: Chosen) -> str:
-    """Why no customer can be who a test says, "" where one can."""
+def _unplayable(compiled: Compiled, chosen: Chosen) -> str:
+    """Why no customer can be who a test says, or call as it says; "" where one can."""
+    plans = chosen.project(compiled).plans
     try:
-        Passage.of(0, chosen.test, compiled.policy).falls(compiled.policy, chosen.plans(compiled), 0)
-    except NobodyFits as nobody:
-        return str(nobody)
+        Passage.of(0, chosen.test, compiled.policy, plans).falls(compiled.policy, list(plans.values()), 0)
+    except (NobodyFits, NotTaken) as wrong:
+        return str(wrong)
     return ""

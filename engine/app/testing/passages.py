@@ -6,19 +6,20 @@ their tests name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from engine.app.testing.expectations import moment
-from engine.authoring.shape_tests import Test
+from engine.authoring.shape_tests import Enroll, Test
 from engine.core.clock import zone as zone_named
 from engine.core.holdouts import by_journey, by_policy
 from engine.core.incoming import Incoming
 from engine.core.plan import Plan, Split
 from engine.core.policy import Policy
 from engine.core.wire import Json, share
+from engine.intake.entering import CantEnroll, way_in, with_key
 
 SOURCE = "journey-test"
 
@@ -41,6 +42,16 @@ class NobodyFits(Exception):
     """No customer falls into the holdouts and arms that a test names."""
 
 
+def begins(test: Test, policy: Policy) -> datetime:
+    """The first moment at which something comes in; where nothing does, when the test's clock ends."""
+    zone = _zone(test, policy)
+    return min([moment(h.at, zone) for h in test.events] or [moment(test.until, zone) if test.until else NOWHEN])
+
+
+def _zone(test: Test, policy: Policy) -> ZoneInfo:
+    return zone_named((test.customer.model_extra or {}).get("timezone", policy.timezone))
+
+
 @dataclass(slots=True)
 class Passage:
     """`coming`: the events that haven't come yet, in order. `until`: when the test's clock ends, None where it doesn't.
@@ -55,21 +66,19 @@ class Passage:
     asked: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, number: int, test: Test, policy: Policy) -> Passage:
-        """The test as it is written, before anything has happened."""
-        zone = zone_named((test.customer.model_extra or {}).get("timezone", policy.timezone))
+    def of(cls, number: int, test: Test, policy: Policy, plans: Mapping[str, Plan]) -> Passage:
+        """The test as it is written, before anything has happened. `plans`: by their journeys' names. Raises NotTaken."""
+        zone = _zone(test, policy)
         passage = cls(test, f"customer-{number}", zone, moment(test.until, zone) if test.until else None)
         for i, happening in enumerate(test.events):
             at = moment(happening.at, zone)
-            item = passage.track(f"event/{i}", happening.event, happening.model_extra or {}, at)
+            if isinstance(happening, Enroll):
+                item = passage.enroll(f"event/{i}", happening, plans, at)
+            else:
+                item = passage.track(f"event/{i}", happening.event, happening.properties, at)
             passage.coming.append((at, item))
         passage.coming.sort(key=lambda c: c[0])
         return passage
-
-    @property
-    def begins(self) -> datetime:
-        """The first moment that the test names; where it names none, when its clock ends."""
-        return min([at for at, _ in self.coming] or [self.until or NOWHEN])
 
     def answer(self, url: str) -> tuple[int, Json]:
         """What a call to `url` gets: status and JSON. The first answer that the test has for it, each but the last once; a URL
@@ -85,6 +94,24 @@ class Passage:
         """An event of this customer, with a message id of its own."""
         who = {"user_id": self.user}
         return Incoming("track", SOURCE, f"{self.user}/{name}", event, properties, identifiers=who, occurred_at=at)
+
+    def enroll(self, name: str, call: Enroll, plans: Mapping[str, Plan], at: datetime) -> Incoming:
+        """A call that enrolls this customer, as the API's route makes it. Raises NotTaken."""
+        try:
+            _, entry = way_in(plans, call.enroll)
+            properties = with_key(entry, call.key or "", call.properties)
+        except CantEnroll as cant:
+            raise NotTaken(f"enroll isn't taken: {cant}{f': {cant.hint}' if cant.hint else ''}") from None
+        who = {"user_id": self.user}
+        return Incoming(
+            "enroll",
+            SOURCE,
+            f"{self.user}/{name}",
+            properties=properties,
+            identifiers=who,
+            occurred_at=at,
+            journey=call.enroll,
+        )
 
     def watched(self, at: datetime) -> bool:
         """Whether the test's clock still runs at `at`."""

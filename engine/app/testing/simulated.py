@@ -8,7 +8,7 @@ from datetime import UTC
 
 from engine.app.offline import stand_ins
 from engine.app.testing.expectations import Line
-from engine.app.testing.passages import BEFORE, NotTaken, Passage
+from engine.app.testing.passages import BEFORE, NotTaken, Passage, begins
 from engine.authoring.project import Compiled
 from engine.authoring.shape_tests import Test
 from engine.core.brief import brief
@@ -48,9 +48,10 @@ def played(
 ) -> list[tuple[Passage, list[Told]]]:
     """Each test with all that happened to its customer while its clock ran, in order of time. `addresses`: channel → the
     attribute that it sends to. Raises NobodyFits and NotTaken."""
-    passages = [Passage.of(n, t, compiled.policy) for n, t in enumerate(tests)]
+    plans = {name: compiled.plans[name] for name in journeys}
+    passages = [Passage.of(n, t, compiled.policy, plans) for n, t in enumerate(tests)]
     happened: dict[int, list[Told]] = {}
-    start = min(p.begins for p in passages).astimezone(UTC) - BEFORE
+    start = min(begins(t, compiled.policy) for t in tests).astimezone(UTC) - BEFORE
     of = {p.user: p for p in passages}
     failed = 0
     over = False
@@ -66,12 +67,11 @@ def played(
     def tell(told: Told) -> None:
         happened.setdefault(told.customer, []).append(told)
 
-    plans = [compiled.plans[name] for name in journeys]
-    with stand_ins(plans):
+    with stand_ins(plans.values()):
         play = Play(compiled, journeys=journeys, start=start, calls=answer, tell=tell, addresses=addresses, repeats=True)
         taken = 0
         for passage in passages:
-            taken = passage.falls(compiled.policy, plans, taken)
+            taken = passage.falls(compiled.policy, list(plans.values()), taken)
             play.known(passage.user, taken)
             play.take(passage.introduction())
         coming = sorted(((at, p.user, item) for p in passages for at, item in p.coming), key=lambda c: c[:2])

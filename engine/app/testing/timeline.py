@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,18 +26,15 @@ from engine.app.deploying import deploy
 from engine.app.offline import stand_ins
 from engine.app.testing.expectations import Line
 from engine.app.testing.happened import lines_of
-from engine.app.testing.passages import BEFORE, NotTaken, Passage
+from engine.app.testing.passages import BEFORE, NotTaken, Passage, begins
+from engine.app.testing.passing import Chores
 from engine.app.testing.resting import at_rest
 from engine.app.testing.sink import Sink
 from engine.app.wiring import Worker, open_worker
-from engine.authoring.model_segments import Did, walk
 from engine.authoring.project import Compiled
 from engine.authoring.shape_tests import Test
-from engine.core.clock import add
 from engine.core.incoming import Accepted, Incoming
 from engine.core.logical import LogicalClock
-from engine.intake.interpreting import ENTERED, LEFT, STAGE_CHANGED
-from engine.intake.sweeping import Sweep
 from engine.settings.project import RelaySettings, Settings
 from engine.store import clock as clock_store
 from engine.store.database import connect, fetch, transaction
@@ -48,8 +45,8 @@ AHEAD = timedelta(milliseconds=200)
 ROUNDED = timedelta(seconds=1.5)
 """A cohort's timer is rounded up to the second: this long after a wake it has gone off."""
 
-MOVES = (ENTERED, LEFT, STAGE_CHANGED)
-"""Events that say that somebody moved."""
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""When the journeys were deployed: before any of their schedules was over."""
 
 PATIENCE_SECONDS = 60.0
 """How long the engine may be busy at one moment, in real time, before that is a failure."""
@@ -62,15 +59,15 @@ class Restless(Exception):
 @dataclass(slots=True)
 class Timeline:
     """A running engine whose time is moved from here. `clock`: what the time of the Temporal server means. `sinks`: its channels.
-    `sweeps`: when time alone moves somebody into another segment or stage: at the engine's own hours that would be noticed
-    within the hour. `calls`: those that were made, in a form as `happened` tells it, with their `customer`."""
+    `chores`: what time alone brings about. `calls`: those that were made, in a form as `happened` tells it, with their
+    `customer`."""
 
     worker: Worker
     environment: WorkflowEnvironment
     clock: LogicalClock
     sinks: Mapping[str, Sink]
     passages: Sequence[Passage]
-    sweeps: list[datetime] = field(default_factory=list)
+    chores: Chores
     calls: list[Line] = field(default_factory=list)
 
     async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
@@ -87,7 +84,9 @@ class Timeline:
         return answers
 
     async def play(self, until: datetime | None = None) -> None:
-        """Until nobody waits for anything any more, or every test's clock has ended; with `until`, no further than that."""
+        """Until nothing is to come but what comes again for ever, or every test's clock has ended; with `until`, no further than
+        that."""
+        await self.chores.do(await self.now())
         await self._settle()
         while upcoming := await self._upcoming():
             if until is not None and min(upcoming) > until:
@@ -95,7 +94,7 @@ class Timeline:
                 return
             await self._move_to(min(upcoming))
             await self._send_in(await self.now())
-            await self._pass_time(await self.now())
+            await self.chores.do(await self.now())
             await self._settle()
 
     async def lines(self, passage: Passage) -> list[Line]:
@@ -106,16 +105,19 @@ class Timeline:
         return sorted((x for x in [*found, *calls] if passage.watched(x["at"])), key=lambda x: x["at"])
 
     async def _upcoming(self) -> list[datetime]:
-        """When something will happen: events that are still to come, and wakes within their tests' clocks."""
+        """When something will happen: events that are still to come, and within their tests' clocks wakes and what time alone
+        brings about; what comes again for ever only where something else is to come, or every clock ends."""
         passages = {p.customer: p for p in self.passages}
         wakes = [w + ROUNDED for customer, w in await self._wakes() if customer in passages and passages[customer].watched(w)]
-        return [at for p in self.passages for at, _ in p.coming] + wakes + self.sweeps
+        moments = await self.chores.moments(await self.now())
+        found = [at for p in self.passages for at, _ in p.coming] + wakes + self._watched(moments.once)
+        if found or all(p.until is not None for p in self.passages):
+            found += self._watched(moments.again)
+        return found
 
-    async def _pass_time(self, now: datetime) -> None:
-        """What time has changed by now, where it may have."""
-        if any(at <= now for at in self.sweeps):
-            self.sweeps = [at for at in self.sweeps if at > now]
-            await sweep(self.worker)
+    def _watched(self, moments: Iterable[datetime]) -> list[datetime]:
+        """Those at which any test's clock still runs."""
+        return [at for at in moments if any(p.watched(at) for p in self.passages)]
 
     async def _send_in(self, now: datetime) -> None:
         """Every event whose time has come, through the door, in order."""
@@ -179,24 +181,6 @@ class Timeline:
         return [(r.customer_id, r.wake.astimezone(UTC)) for r in found if r.wake is not None]
 
 
-async def sweep(worker: Worker) -> None:
-    """Look at everybody, as the chore does."""
-    core = worker.core
-    work = Sweep(core.deployments, core.intake)
-    while await work.round():
-        pass
-
-
-def lapses(compiled: Compiled, passages: Sequence[Passage]) -> list[datetime]:
-    """When what somebody did has been long ago for a segment or stage, where a journey of their test begins with that."""
-    segments, stages = compiled.segments.segments, compiled.segments.stages
-    written = [*(s.condition for s in segments), *(s.condition for s in stages if s.condition is not None)]
-    spans = {part.within for condition in written for part in walk(condition) if isinstance(part, Did) and part.within}
-    moved = {name for name, plan in compiled.plans.items() if any(e.event in MOVES for e in plan.entries)}
-    concerned = [p for p in passages if moved & {*p.test.journeys, p.test.journey}]
-    return [m for p in concerned for at, _ in p.coming for by in spans if p.watched(m := add(at, by, p.zone))]
-
-
 OnTimeline = Callable[[Compiled, Sequence[str], Sequence[Test]], AbstractAsyncContextManager[Timeline]]
 """`timeline` on a database and a server that are there already."""
 
@@ -214,19 +198,23 @@ async def timeline(
 ) -> AsyncIterator[Timeline]:
     """The engine with `journeys` and no others deployed, and the customers of `tests` known, a day before the first event.
     `channels`: name → the attribute that it sends to. Raises NobodyFits and NotTaken."""
-    passages = [Passage.of(n, t, compiled.policy) for n, t in enumerate(tests)]
-    start = min(p.begins for p in passages).astimezone(UTC) - BEFORE
-    clock = LogicalClock(1.0, await environment.get_current_time(), start)
-    await _begin(database_url, start + AHEAD)
+    plans = {name: compiled.plans[name] for name in journeys}
+    passages = [Passage.of(n, t, compiled.policy, plans) for n, t in enumerate(tests)]
+    start = min(begins(t, compiled.policy) for t in tests).astimezone(UTC) - BEFORE
+    await _begin(database_url, LONG_AGO)
     sinks = {name: Sink(name, address) for name, address in channels.items()}
     settings = Settings(relay=RelaySettings(partitions=2))
     host = environment.client.service_client.config.target_host
-    async with open_worker(settings, database_url, host, prefix=prefix, channels=sinks, keeps_chores=False) as worker:
-        worker.relay.journeys = replace(worker.relay.journeys, clock=clock)
-        plans = {name: compiled.plans[name] for name in journeys}
+    async with open_worker(settings, database_url, host, prefix=prefix, channels=sinks) as worker:
+        worker.carrier = None  # what has something to do at a moment is done at that moment, by `chores`
         await deploy(worker.core.database, replace(compiled, plans=plans), "test")
-        await sweep(worker)  # what segments mean is known of everybody from the beginning
-        played = Timeline(worker, environment, clock, sinks, passages, lapses(compiled, passages))
+        async with transaction(worker.core.database) as c:
+            chores = Chores(worker.core, await worker.core.deployments.current(c))
+        await chores.begin()
+        clock = LogicalClock(1.0, await environment.get_current_time(), start)
+        await _begin(database_url, start + AHEAD)
+        worker.relay.journeys = replace(worker.relay.journeys, clock=clock)
+        played = Timeline(worker, environment, clock, sinks, passages, chores)
         taken = 0
         for passage in passages:
             taken = passage.falls(compiled.policy, list(plans.values()), taken)
