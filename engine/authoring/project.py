@@ -229,6 +229,7 @@ def _tests(inside: Path, folder: Path, documents: list[Document], world: World) 
         tests = validate(document, shape_tests.Tests) if document else None
         if not document or not tests:
             continue
+        tests = shape_tests.with_values(tests, document)
         found[document.file] = tests
         for i, test in enumerate(tests.root):
             check_test(test, Spot(document) / i, world)

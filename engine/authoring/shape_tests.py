@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.authoring.shapes import Filled, Name, Value
 from engine.settings.shape import Shape, YesNo, one_of
+from engine.settings.yaml import Document, typed
 
 
 class Customer(Shape):
@@ -116,3 +117,23 @@ class Tests(RootModel[Annotated[tuple[Test, ...], Field(min_length=1)]]):
     """A file of tests."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def with_values(tests: Tests, document: Document) -> Tests:
+    """The same, with what no type is declared for as JSON would mean it (an unquoted 3 is a number): the bodies of answers, and
+    the properties of calls that enroll."""
+
+    def call(happening: Event | Enroll, *place: str | int) -> Event | Enroll:
+        if not isinstance(happening, Enroll):
+            return happening
+        return happening.model_copy(update={name: typed(document.at([*place, name])) for name in happening.properties})
+
+    found = []
+    for i, test in enumerate(tests.root):
+        events = tuple(call(one, i, "events", j) for j, one in enumerate(test.events))
+        calls = tuple(
+            one.model_copy(update={"json_": typed(document.at([i, "calls", j, "json"]))}) if one.json_ is not None else one
+            for j, one in enumerate(test.calls)
+        )
+        found.append(test.model_copy(update={"events": events, "calls": calls}))
+    return Tests(tuple(found))

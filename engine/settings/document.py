@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +73,21 @@ def plain(node: Node | None) -> Any:
     if node is None or (node.plain and node.value == ""):
         return None
     return node.value
+
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+
+
+def typed(node: Node | None) -> Any:
+    """The node as JSON would mean it: unquoted numbers, true, false and null are what they look like."""
+    if isinstance(node, Map):
+        return {k.value: typed(v) for k, v in node.entries}
+    if isinstance(node, List):
+        return [typed(v) for v in node.items]
+    if isinstance(node, Text) and node.plain and (node.value in ("true", "false", "null") or _NUMBER.fullmatch(node.value)):
+        value = json.loads(node.value)
+        return value if not isinstance(value, float) or math.isfinite(value) else node.value
+    return plain(node)
 
 
 @dataclass(slots=True)

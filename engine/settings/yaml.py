@@ -21,7 +21,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from engine.settings.document import Document, List, Map, Node, Text, plain
+from engine.settings.document import Document, List, Map, Node, Text, plain, typed
 from engine.settings.problems import Problem
 
 try:
@@ -31,7 +31,7 @@ except ImportError as missing:  # pragma: no cover - depends on how PyYAML was b
         "PyYAML was built without libyaml: install a PyYAML wheel, or libyaml's headers before building it"
     ) from missing
 
-__all__ = ["Document", "List", "Map", "Node", "Text", "plain", "read", "read_file"]
+__all__ = ["Document", "List", "Map", "Node", "Text", "plain", "read", "read_file", "typed"]
 
 MAX_BYTES = 1_000_000
 """A larger file is refused."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from engine.settings.yaml import Map, Text, plain, read
+from engine.settings.yaml import Map, Text, plain, read, typed
 
 
 @pytest.mark.parametrize(
-    "typed", ["no", "on", "~x", "21:00", "00118", "1e5", "+393331234567", "2026-03-02 10:00", "0x1F", "null", "1_000"]
+    "written", ["no", "on", "~x", "21:00", "00118", "1e5", "+393331234567", "2026-03-02 10:00", "0x1F", "null", "1_000"]
 )
-def test_plain_text_stays_what_was_typed(typed: str) -> None:
+def test_plain_text_stays_what_was_typed(written: str) -> None:
     """YAML's own guesses at types are never made."""
-    assert {"a": typed, "b": [typed]} == plain(read(f"a: {typed}\nb: [{typed}]\n", "f").root)
+    assert {"a": written, "b": [written]} == plain(read(f"a: {written}\nb: [{written}]\n", "f").root)
+
+
+def test_what_json_would_mean_is_read_where_it_is_asked_for() -> None:
+    """Unquoted numbers, true, false and null; what only looks like them to YAML, and what is quoted, stays text."""
+    meant = "[3, -0.5, 1e2, true, false, null, {a: [0]}, ]"
+    assert [3, -0.5, 100.0, True, False, None, {"a": [0]}] == typed(read(f"a: {meant}", "f").root)["a"]
+    texts = ["no", "~x", "007", "+3", ".5", "5.", "1_000", "0x1F", "True", "1e999", "٣", "21:00"]
+    assert texts == typed(read(f"[{', '.join(texts)}]", "f").root)
+    assert ["3", "true", ""] == typed(read("['3', \"true\", '']", "f").root)
+    assert {"a": None} == typed(read("a:", "f").root)
 
 
 def test_keys_and_values_know_their_places() -> None:

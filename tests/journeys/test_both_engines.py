@@ -44,7 +44,7 @@ steps:
             topic: news
   - wait: 2d
     id: two_days
-  - if: segment("vip")
+  - if: segment("vip") and vars.crm.score > 2
     task: service
     title: "Call {{ customer.first_name }}, {{ vars.crm.owner | default('nobody') }} knows them"
   - wait_for: confirmed
@@ -69,7 +69,7 @@ TESTS = """
   journey: follow_up
   customer: {email: ada@example.com, first_name: Ada, timezone: Europe/Rome, segments: [vip]}
   arms: {tone: warm}
-  calls: [{url: "https://crm.example/people", status: 200, json: {owner: Bo}}]
+  calls: [{url: "https://crm.example/people", status: 200, json: {owner: Bo, score: 3}}]
   until: 2026-03-05 12:00
   events:
     - {at: 2026-03-02 10:00, event: signed_up, plan: pro}

@@ -27,6 +27,7 @@ BY_CALENDAR = {
     "pros": "{segment: pros, existing: enroll, again: always}\n",
     "invited": "[{api: true, again: never, if: customer.country == 'IT'}, {event: asked, again: never}]\n",
     "ordered": "{api: true, key: order_id}\n",
+    "seated": "{api: true, again: always, if: entry.seats >= 3 and entry.code == '007'}\n",
     "patient": "[{schedule: {cron: 0 9 * * mon}, audience: looking}, {event: asked, again: never}]\nexit: [{event: pinged}]\n",
 }
 CALENDAR_TRACKING = """
@@ -154,6 +155,16 @@ CALENDAR_TESTS = """
   customer: {email: ned@example.com, country: US}
   events:
     - {at: 2026-03-02 10:00, enroll: invited}
+
+- test: properties of a call are what JSON would make of them
+  journey: seated
+  customer: {email: pia@example.com}
+  events:
+    - {at: 2026-03-02 10:00, enroll: seated, seats: 3, code: "007"}
+    - {at: 2026-03-03 10:00, enroll: seated, seats: "3", code: "007"}
+    - {at: 2026-03-04 10:00, enroll: seated, seats: 2, code: "007"}
+  expect:
+    - {at: 2026-03-02 10:00, send: email, template: hello}
 
 - test: once for each key
   journey: ordered
