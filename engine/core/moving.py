@@ -90,6 +90,11 @@ def carried(old: Plan, new: Plan, state: State, move: Input) -> Carried:
     return Carried(replace(base, status="running", wake=None, again=False), anew=False, dropped=not same)
 
 
+def as_before(state: State) -> State:
+    """`state`, which was let go, as it goes on where it stands: nothing that it was asked leads anywhere from there."""
+    return replace(state, left=False, held=tuple(given for given in state.held if given.kind != "move"))
+
+
 def behind(new: Plan, there: Carried) -> Carried:
     """`there` behind the send that it stands at: nothing more is tried of that."""
     state = leave(new, there.state, there.state.op + 1)

@@ -1,4 +1,5 @@
-"""A life that was brought to another plan: its replay says so, and claims neither a difference nor exactness."""
+"""A life that was brought to another plan before that was recorded: its replay says so, and claims neither a difference nor
+exactness. Moves among the inputs are told as what they are."""
 
 from __future__ import annotations
 
@@ -22,21 +23,32 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOTHING: Any = SimpleNamespace()
 
 
-@pytest.mark.parametrize(("note", "moved"), [(DONE, True), (None, False)])
-def test_a_move_that_was_carried_out_is_said_and_not_counted_as_differing(note: str | None, *, moved: bool) -> None:
-    """One that hasn't been yet changes nothing of what a replay compares."""
-    row: Any = SimpleNamespace(id=7, status="live", reason="", step="w", erased_at=None, last_seq=2, emptied=False, merged=False)
-    begun, asked = (SimpleNamespace(kind=kind, note=of, emptied=False) for kind, of in (("begin", None), ("move", note)))
+def life(row: Any, plan: Plan, inputs: list[Recorded], missing: tuple[str, ...] = (), *, untold: bool = False) -> Life:
+    """All that is recorded of somebody who was never sent anything."""
+    return Life(row, plan, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, missing, untold=untold)
+
+
+def standing(**values: Any) -> Any:
+    """The enrollment's row."""
+    fields = {"status": "live", "reason": "", "step": "w", "erased_at": None, "last_seq": 2, "emptied": False, "merged": False}
+    return SimpleNamespace(**{"id": 7, "state": None, "ended_at": None, **fields, **values})
+
+
+@pytest.mark.parametrize("untold", [True, False])
+def test_a_move_of_which_nothing_is_recorded_is_said_and_not_counted_as_differing(*, untold: bool) -> None:
+    """One that hasn't been carried out yet changes nothing of what a replay compares."""
+    begun, asked = (SimpleNamespace(kind=kind, note=None, emptied=False) for kind in ("begin", "move"))
     inputs = [
         Recorded(Begin(1, NOON), NOON, "e", begun),
         Recorded(Input(2, NOON, "move", ((0, 1),), "b"), NOON, "", asked),
     ]
-    missing = tuple(_missing(row, inputs, {}, {}))
+    row = standing()
+    missing = tuple(_missing(row, inputs, {}, {}, untold=untold))
     plan = sealed(Plan("j", "lifecycle", (Exit("x", "over"),), ()))
-    told = retrace(Life(row, plan, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, missing))
-    assert moved == ("not compared with the end, because it was moved" in str(_verdict(told)[0]))
+    told = retrace(life(row, plan, inputs, missing, untold=untold))
+    assert untold == ("not compared with the end, because it was moved" in str(_verdict(told)[0]))
     assert "as recorded" not in str(_verdict(told)[0])
-    assert (moved, not moved, False) == (any("another plan" in one for one in missing), bool(told.differs), told.exact)
+    assert (untold, not untold, False) == (any("another plan" in one for one in missing), bool(told.differs), told.exact)
 
 
 def asked(seq: int, plan: Plan, matched: Any, note: str | None = DONE) -> Any:
@@ -86,12 +98,11 @@ def test_a_move_is_told_as_what_it_is(rows: list[Any], plan: Plan, said: list[st
 
 def test_a_replay_takes_the_beginning_after_a_move_for_nobodys_retry() -> None:
     """It was never parked."""
-    row: Any = SimpleNamespace(id=7, status="live", reason="", step="w", erased_at=None, last_seq=3, emptied=False, merged=False)
     begun = SimpleNamespace(kind="begin", note=None, emptied=False)
     inputs = [
         Recorded(Begin(1, NOON), NOON, "e", begun),
         Recorded(Input(2, NOON, "move", ((0, 1),), OLD.hash), NOON, "", asked(2, OLD, TO_TWO)),
         Recorded(Input(3, NOON, "retry", (), ""), NOON, "", nudge(3, "retry")),
     ]
-    told = retrace(Life(row, OLD, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, ()))
+    told = retrace(life(standing(last_seq=3), OLD, inputs, untold=True))
     assert ["nobody's act: it went on as the move before asked"] == [t.words for t in told.transitions if "retry" in t.what]
