@@ -124,14 +124,14 @@ class _Run:
             yield told
 
     def _feed(self, stretch: Stretch) -> None:
-        """What reached it in this stretch, and what had reached it before and wasn't seen."""
-        moved = stretch.moved
-        last = None if moved is None or moved.state is None else moved.state.seq
+        """What reached it in this stretch, and what had reached it before and wasn't seen. A wait may find an event in the store
+        that its cohort hears of later."""
+        left = None if stretch.moved is None else stretch.moved.state
         self.coming.clear()
         for recorded in stretch.life.inputs:
             row, seq = recorded.row, recorded.given.seq
             over = row.note == UNDONE or (row.kind == "move" and row.note == DONE and seq <= self.done_to)
-            if not over and seq > self.state.seq and (last is None or seq <= last):
+            if not over and seq > self.state.seq and (left is None or seq <= left.seq or seq in left.taken):
                 self._push(max(recorded.came, self.now), 0, recorded)
         if self.state.status == "waiting" and self.state.wake is not None:
             self._push(self.state.wake, 2, Wake())

@@ -3,21 +3,26 @@ exactness. Moves among the inputs are told as what they are."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.authoring.expressions import Context
 from engine.cli.retracing import _verdict
 from engine.core.clock import zone
-from engine.core.enrollment import Begin, Input
+from engine.core.enrollment import Begin, Input, State
 from engine.core.moving import to_step
-from engine.core.plan import Exit, Plan, sealed
+from engine.core.plan import Act, Exit, Plan, Send, Wait, sealed
 from engine.insight.inputs import inputs_told
-from engine.insight.lived import Life, Recorded, _missing
+from engine.insight.lived import Life, Moved, Recorded, _missing
 from engine.insight.retracing import retrace
+from engine.insight.stretches import stretches
 from engine.store.relay import DONE
+from tests.core.passage import A_DAY, wait_for
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOTHING: Any = SimpleNamespace()
@@ -106,3 +111,92 @@ def test_a_replay_takes_the_beginning_after_a_move_for_nobodys_retry() -> None:
     ]
     told = retrace(life(standing(last_seq=3), OLD, inputs, untold=True))
     assert ["nobody's act: it went on as the move before asked"] == [t.words for t in told.transitions if "retry" in t.what]
+
+
+WAITING = (wait_for(1, on_timeout=2, step="w"), Act("look", "task", {}), Wait("rest", A_DAY))
+BEFORE, AFTER = (sealed(Plan("j", "lifecycle", (*WAITING, Exit(last, "over")), ())) for last in ("end", "other"))
+SECOND = timedelta(seconds=1)
+
+
+def came(seq: int, kind: str, at: datetime, matched: Any = (), note: str | None = None, was: Any = None) -> Recorded:
+    """An input that was accepted when it occurred."""
+    row = nudge(seq, kind, note)
+    row.at, row.matched, row.was, row.event, row.event_name, row.event_at, row.emptied = at, matched, was, {}, "e", at, False
+    given = Begin(seq, at) if kind == "begin" else Input(seq, at, kind, matched, AFTER.hash)  # type: ignore[arg-type]  # a kind
+    return Recorded(given, at, "e", row)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "left", "event"),
+    [
+        (NOON + timedelta(days=1, seconds=1), State("waiting", 0, NOON, NOON + timedelta(days=1), seq=2), None),
+        (NOON + SECOND, State("running", 1, NOON + 2 * SECOND, seq=2, event=3, taken=(3,)), NOON + 2 * SECOND),
+        (NOON + SECOND, State("running", 1, NOON + 2 * SECOND, seq=3, event=3, taken=(3,)), NOON + 2 * SECOND),
+        (NOON + 3 * SECOND, State("waiting", 0, NOON, NOON + timedelta(days=1), seq=2), NOON + 4 * SECOND),
+    ],
+    ids=["before anybody came to a wait that was over", "before it heard of what it found", "on its way", "before an event came"],
+)
+def test_where_it_was_let_go_is_where_the_record_says(asked_at: datetime, left: State, event: datetime | None) -> None:
+    """A worker comes to a wait, or hears of an event, a moment later than it happened: what is recorded tells which was first."""
+    pairs = ((0, 0), (1, 1), (2, 2))
+    inputs = [came(1, "begin", NOON), came(2, "move", asked_at, pairs, DONE)]
+    if event is not None:
+        inputs.append(came(3, "event", event, ((0, 0),)))
+    at = max(asked_at, event or asked_at) + SECOND
+    inputs.append(came(len(inputs) + 1, "replan", at, (), "moved"))
+    state = replace(left, left=True, held=(inputs[1].given,))
+    moved = Moved(at, inputs[-1].given.seq, inputs[1].given, True, 2, BEFORE, AFTER, False, state)
+    known: Any = SimpleNamespace(context=lambda row, at: Context({}, at))
+    row = standing(step="rest")
+    told = retrace(Life(row, AFTER, inputs, {}, {}, {}, NOTHING, known, at + timedelta(hours=9), moved=[moved]))
+    (move,) = [t for t in told.transitions if t.left is not None]
+    assert ((), True, "rest, waiting") == (told.differs, told.exact, told.transitions[-1].way[1])
+    assert (left.op, left.event, f"moved to plan {AFTER.hash} at {('w', 'look')[left.op]}") == (
+        move.before.op,
+        move.before.event,
+        move.what,
+    )
+    heard = [t for t in told.transitions if isinstance(t.given, Input) and t.given.kind == "event"]
+    assert (event is not None) + (left.seq < 3 and 3 in left.taken) == len(heard), "what was found is heard of once more"
+    assert (event is not None) == sum(c.kind == "act" for t in told.transitions for c in t.commands), "asked for where it is done"
+
+
+def test_over_several_moves_an_input_counts_for_what_each_plan_made_of_it() -> None:
+    """What it matched when it came is kept, and each move's pairs carry it on: also where the last plan knows nothing of it."""
+    none = sealed(Plan("j", "lifecycle", (Wait("rest", A_DAY), Exit("end", "over")), ()))
+    later = sealed(Plan("j", "lifecycle", (Wait("first", A_DAY), *WAITING), ()))
+    inputs = [came(1, "begin", NOON), came(2, "event", NOON, (), was=[[0, 0]])]
+    plans = (BEFORE, later, none)
+    pairs = (((0, 1), (2, 3)), ((3, 0),))
+    moves = []
+    for n, (old, new) in enumerate(pairwise(plans)):
+        asking = Input(3 + 2 * n, NOON, "move", pairs[n], new.hash)
+        moves.append(Moved(NOON, asking.seq + 1, asking, True, asking.seq, old, new, False, State(op=0, at=NOON)))
+    whole = Life(standing(), none, inputs, {}, {}, {}, NOTHING, NOTHING, NOON, moved=moves)
+    counted = [stretch.life.inputs[1].row.matched for stretch in stretches(whole)]
+    assert [[[0, 0]], [[1, 0]], []] == counted
+
+
+def test_a_replay_that_comes_elsewhere_says_so_and_goes_on_from_the_record() -> None:
+    """With what had been decided by then behind it."""
+    ops = (Wait("w", A_DAY), Send("hello", ("email",), "hello", "lifecycle", "news"))
+    old, new = (sealed(Plan("j", "lifecycle", (*ops, Exit(last, "over")), ())) for last in ("end", "other"))
+    hour = timedelta(hours=1)
+    asking = came(2, "move", NOON + hour, ((0, 0), (1, 1)), DONE)
+    inputs = [came(1, "begin", NOON), asking, came(3, "replan", NOON + hour, (), "moved")]
+    left = State("waiting", 1, NOON, NOON + 2 * hour, seq=2, again=True, left=True)
+    assert isinstance(asking.given, Input)
+    moved = Moved(NOON + hour, 3, asking.given, True, 2, old, new, False, left)
+    decided = [
+        SimpleNamespace(at=NOON, decision="defer", reason="hold", rule="", until=NOON + 2 * hour),
+        SimpleNamespace(at=NOON + 2 * hour, decision="allow", reason="", rule="", until=None),
+    ]
+    sent = SimpleNamespace(
+        status="sent", reason="", detail="", sent_at=NOON + 2 * hour, planned_at=NOON + 24 * hour, decided_at=NOON
+    )
+    known: Any = SimpleNamespace(context=lambda row, at: Context({}, at))
+    row, key = standing(status="ended", reason="over"), "7/hello/0/0"
+    whole = Life(row, new, inputs, {key: decided}, {key: sent}, {}, NOTHING, known, NOON + 9 * hour, moved=[moved])
+    told = retrace(whole)
+    assert ("at move 2 it stood at hello, waiting, and the replay at w, waiting",) == told.differs
+    assert ["hello: done"] == [t.what for t in told.transitions if t.what.startswith("hello")]

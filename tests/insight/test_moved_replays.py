@@ -30,10 +30,11 @@ USERS = ["ada", "bob", "eve", "joe", "ann", "sam"]
 def step(chance: random.Random, name: str) -> str:
     """One of the steps that a version may have, under its name."""
     number, short = chance.randrange(4), chance.choice(["1s", "2s", "30d"])
+    first, then = chance.choice([("sms", "email"), ("email", "sms")])
     kind = name.rstrip("0123456789")
     return {
         "mail": f"  - {{send: email, id: {name}, template: hello, topic: news}}\n",
-        "text": f"  - {{send: sms, fallback: [email], id: {name}, template: hello, topic: news}}\n",
+        "text": f"  - {{send: {first}, fallback: [{then}], id: {name}, template: hello, topic: news}}\n",
         "pause": f"  - {{wait: {short}, id: {name}}}\n",
         "ping": f"  - {{wait_for: pinged, where: event.number == {number}, id: {name}, timeout: {short}}}\n",
         "task": f"  - {{task: service, id: {name}, title: Look}}\n",
@@ -62,6 +63,7 @@ async def moved_at_random(run: Running, chance: random.Random, turns: int) -> No
 
     broken: set[str] = set()
     run.email.answer = answer
+    run.sms.answer = lambda m: Receipt(chance.choice([Result.ACCEPTED, Result.REFUSED]))
     for user in USERS:
         await run.identify(user, phone="+3933300000")
     await run.accept([run.event(user, "signed_up", order_id="1") for user in USERS])
