@@ -200,3 +200,22 @@ def test_a_replay_that_comes_elsewhere_says_so_and_goes_on_from_the_record() -> 
     told = retrace(whole)
     assert ("at move 2 it stood at hello, waiting, and the replay at w, waiting",) == told.differs
     assert ["hello: done"] == [t.what for t in told.transitions if t.what.startswith("hello")]
+
+
+def test_a_message_of_before_a_move_says_nothing_of_a_wait_after_it() -> None:
+    """Its step stands behind that wait now: it was planned on the old plan, for no end of this one."""
+    hello, hour = Send("hello", ("email",), "hello", "lifecycle", "news"), timedelta(hours=1)
+    old = sealed(Plan("j", "lifecycle", (hello, Wait("w", A_DAY)), ()))
+    new = sealed(Plan("j", "lifecycle", (Wait("pause", A_DAY), hello), ()))
+    asking = came(2, "move", NOON + hour, ((1, 0),), DONE)
+    inputs = [came(1, "begin", NOON), asking, came(3, "replan", NOON + hour, (), "moved")]
+    assert isinstance(asking.given, Input)
+    left = State("waiting", 1, NOON, NOON + timedelta(days=1), seq=2, left=True)
+    moved = Moved(NOON + hour, 3, asking.given, True, 2, old, new, False, left)
+    decided = SimpleNamespace(at=NOON, decision="allow", reason="", rule="", until=None)
+    sent = SimpleNamespace(status="sent", reason="", detail="", sent_at=NOON, planned_at=NOON, decided_at=NOON)
+    known: Any = SimpleNamespace(context=lambda row, at: Context({}, at))
+    messages, decisions = {"7/hello/0/0": sent}, {"7/hello/0/0": [decided]}
+    row = standing(step="pause")
+    told = retrace(Life(row, new, inputs, decisions, messages, {}, NOTHING, known, NOON + 9 * hour, moved=[moved]))
+    assert ((), True, "pause, waiting") == (told.differs, told.exact, told.transitions[-1].way[1])
