@@ -109,8 +109,7 @@ async def read_lives(c: Connection, customer: int, journey: str | None, deployme
     for r in rows:
         begin = f"{r.id}/"
         moved = [_moved(m, plans, inputs[r.id]) for m in handed[r.id]]
-        nudges = begun([i.row for i in inputs[r.id]]).keys()
-        untold = not nudges <= {m.seq for m in handed[r.id]} or (None in moved and bool(inputs[r.id]))
+        untold = _untold([i.row for i in inputs[r.id]], handed[r.id]) or (None in moved and bool(inputs[r.id]))
         own = {k: m for k, m in messages.items() if m.enrollment_id == r.id}
         decided = {k: decisions[k] for k in own}
         lives.append(
@@ -140,6 +139,14 @@ def _recorded(i: Any) -> Recorded:
         return Recorded(Begin(i.seq, i.at), came, i.event_name or "", i)
     matched = tuple((op, alternative) for op, alternative in i.matched)
     return Recorded(Input(i.seq, i.at, i.kind, matched, i.reason), came, i.event_name or "", i)
+
+
+def _untold(inputs: Sequence[Any], rows: Sequence[Any]) -> bool:
+    """Whether a move among the inputs was carried out without a row of it. A retry by a person that was under way meanwhile looks
+    as if the move had begun with it: that one is told of all the same."""
+    return any(
+        all(seq != row.seq and not row.asked <= move.seq <= row.done_to for row in rows) for seq, move in begun(inputs).items()
+    )
 
 
 def _moved(m: Any, plans: Mapping[str, Plan], inputs: Sequence[Recorded]) -> Moved | None:

@@ -108,7 +108,8 @@ class _Run:
 
     def steps(self) -> Iterator[Transition]:
         """Stretch by stretch, with the moves between."""
-        self.begun = begun([recorded.row for recorded in self.life.inputs]).keys()
+        told = {moved.seq for moved in self.life.moved}
+        self.begun = begun([recorded.row for recorded in self.life.inputs]).keys() if self.life.untold else told
         issued: tuple[Command, ...] = ()
         for stretch in stretches(self.life):
             answers = Answers(stretch.life, self.read, stretch.earlier)
@@ -117,11 +118,11 @@ class _Run:
             yield from self._lived(stretch, answers)
             if stretch.moved is None:
                 return
-            told = self._handed_over(stretch.life, stretch.moved)
-            if told is None:
+            going = self._handed_over(stretch.life, stretch.moved)
+            if going is None:
                 return
-            issued = told.commands
-            yield told
+            issued = going.commands
+            yield going
 
     def _feed(self, stretch: Stretch) -> None:
         """What reached it in this stretch, and what had reached it before and wasn't seen. A wait may find an event in the store

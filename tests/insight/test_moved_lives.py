@@ -18,7 +18,7 @@ from engine.core.enrollment import Begin, Input, State
 from engine.core.moving import to_step
 from engine.core.plan import Act, Exit, Plan, Send, Wait, sealed
 from engine.insight.inputs import inputs_told
-from engine.insight.lived import Life, Moved, Recorded, _missing
+from engine.insight.lived import Life, Moved, Recorded, _missing, _untold
 from engine.insight.retracing import retrace
 from engine.insight.stretches import stretches
 from engine.store.relay import DONE
@@ -111,6 +111,24 @@ def test_a_replay_takes_the_beginning_after_a_move_for_nobodys_retry() -> None:
     ]
     told = retrace(life(standing(last_seq=3), OLD, inputs, untold=True))
     assert ["nobody's act: it went on as the move before asked"] == [t.words for t in told.transitions if "retry" in t.what]
+
+
+@pytest.mark.parametrize(
+    ("rows", "recorded", "untold"),
+    [
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "retry")], [], True),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "retry")], [(3, 2, 2)], False),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "retry"), nudge(4, "retry")], [(4, 2, 2)], False),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "retry"), asked(4, OLD, TO_TWO), nudge(5, "retry")], [(5, 4, 4)], True),
+        ([asked(2, NEW, [[0, 0]]), nudge(3, "replan"), asked(4, OLD, TO_TWO), nudge(5, "retry")], [(3, 2, 2), (5, 4, 4)], False),
+        ([asked(2, NEW, [[0, 0]], None)], [], False),
+    ],
+    ids=["not", "recorded", "beside an operator's retry", "only the second", "both", "not carried out"],
+)
+def test_a_move_is_followed_where_it_is_recorded(rows: list[Any], recorded: list[tuple[int, ...]], *, untold: bool) -> None:
+    """Each hand-over has a row, or the life isn't followed."""
+    of = [SimpleNamespace(seq=seq, asked=first, done_to=last) for seq, first, last in recorded]
+    assert untold == _untold(rows, of)
 
 
 WAITING = (wait_for(1, on_timeout=2, step="w"), Act("look", "task", {}), Wait("rest", A_DAY))
