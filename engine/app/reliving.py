@@ -1,6 +1,7 @@
 """One customer's recorded events through other plans, on the simulator: what would have happened to them. Reads only.
 
-What the engine itself brought about is left out: the other plans bring it about again, or don't.
+What the engine itself brought about is left out: the other plans bring it about again, or don't. So are moves: the whole life is
+played on the given plans, from its beginning to now.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from engine.app.offline import stand_ins
 from engine.app.past import OWN, recorded
 from engine.authoring.project import Compiled, load_project
 from engine.core.incoming import Incoming
 from engine.core.wire import Json
+from engine.insight.inputs import begun
 from engine.simulator.play import Play
 from engine.simulator.told import Told
 from engine.store import history, lived
@@ -36,8 +39,8 @@ class NoPlan(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is recorded of a customer: `user` stands for them, `sent` counts their messages by journey and step, `missing` says
-    what is gone."""
+    """What is recorded of a customer: `user` stands for them, `sent` counts their messages by journey and step, `moves`: the
+    journey, and in words how somebody was moved there, `missing` says what is gone."""
 
     customer: int
     user: str
@@ -45,11 +48,13 @@ class Past:
     sent: Counter[PLACE]
     now: datetime
     missing: tuple[str, ...] = ()
+    moves: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Relived:
-    """What would have happened. `added` and `gone`: messages by journey and step that the record hasn't, or has more of."""
+    """What would have happened. `added` and `gone`: messages by journey and step that the record hasn't, or has more of.
+    `moves`: what was done to them and isn't done here, in words."""
 
     told: tuple[Told, ...]
     same: int
@@ -57,6 +62,7 @@ class Relived:
     gone: tuple[tuple[PLACE, int], ...]
     refused: tuple[str, ...]
     missing: tuple[str, ...]
+    moves: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
@@ -65,6 +71,7 @@ class Relived:
             "messages": {"same": self.same, "added": _plain(self.added), "gone": _plain(self.gone)},
             "refused": list(self.refused),
             "missing": list(self.missing),
+            "moves": list(self.moves),
         }
 
 
@@ -111,15 +118,34 @@ async def read_past(c: Connection, customer: int) -> Past:
     emptied = sum(r.emptied for r in rows)
     missing = (f"the properties of {emptied} of {len(rows)} events are gone",) if emptied else ()
     incoming = tuple(one for r in rows if (one := recorded(r, user)) is not None)
-    return Past(customer, user, incoming, sent, await now(c), missing)
+    return Past(customer, user, incoming, sent, await now(c), missing, tuple(await _moves(c, journeys)))
+
+
+async def _moves(c: Connection, journeys: Mapping[int, str]) -> list[tuple[str, str]]:
+    """The journey and the words of each move of these enrollments (number → journey)."""
+    ids = list(journeys)
+    known = {(r.enrollment_id, r.seq): r for r in await lived.moved(c, ids)}
+    inputs: dict[int, list[Any]] = defaultdict(list)
+    for i in await lived.inputs(c, ids):
+        inputs[i.enrollment_id].append(i)
+    found = []
+    for enrollment, own in inputs.items():
+        for seq, (*_, move) in begun(own).items():
+            row = known.get((enrollment, seq))
+            if row is None or row.followed:
+                where = f"to plan {move.reason}" if row is None or row.old_plan != row.new_plan else "to another step"
+                journey = journeys[enrollment]
+                found.append((journey, f"enrollment {enrollment} in {journey} was moved {where} on {move.at:%Y-%m-%d %H:%M}"))
+    return found
 
 
 def relive(compiled: Compiled, past: Past, journey: str | None, addresses: Mapping[str, str]) -> Relived:
     """`past` through these plans, up to now. All journeys are played, because they share caps; `journey`: tell of this one.
     `addresses`: where channels find people (`offline.addresses_of`)."""
     told: list[Told] = []
+    moves = tuple(words for where, words in past.moves if journey in (None, where))
     if not past.incoming or past.incoming[0].occurred_at is None:
-        return Relived((), 0, (), (), (), past.missing)
+        return Relived((), 0, (), (), (), past.missing, moves)
     with stand_ins(compiled.plans.values()):
         play = Play(compiled, start=past.incoming[0].occurred_at, tell=told.append, addresses=addresses)
         play.known(past.user, past.customer)
@@ -130,7 +156,7 @@ def relive(compiled: Compiled, past: Past, journey: str | None, addresses: Mappi
     before = Counter({place: n for place, n in past.sent.items() if journey in (None, place[0])})
     refused = tuple(f"{one.name or one.kind}: {reason}" for one, reason in play.refused)
     same = sum((sends & before).values())
-    return Relived(tuple(mine), same, _ordered(sends - before), _ordered(before - sends), refused, past.missing)
+    return Relived(tuple(mine), same, _ordered(sends - before), _ordered(before - sends), refused, past.missing, moves)
 
 
 def _ordered(counted: Counter[PLACE]) -> tuple[tuple[PLACE, int], ...]:

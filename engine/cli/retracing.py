@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from engine.app.reliving import Past
     from engine.authoring.project import Compiled
     from engine.core.plan import Plan
-    from engine.insight.retracing import Retraced, Transition
+    from engine.insight.retracing import Retraced
+    from engine.insight.transitions import Transition
     from engine.simulator.told import Told
     from engine.store.database import Connection
 
@@ -119,7 +120,8 @@ def _relive(located: Located, customer: str, journey: str | None, through: Path,
     if as_json:
         print_json(done.to_json())
         return
-    for line in (*done.missing, *(f"not taken in: {what}" for what in done.refused)):
+    left_out = (f"left out, the whole life is played on these plans: {what}" for what in done.moves)
+    for line in (*done.missing, *(f"not taken in: {what}" for what in done.refused), *left_out):
         out.print(f"  {line}", style="yellow", markup=False, soft_wrap=True)
     for told in done.told:
         out.print(Text.assemble((f"{moment_of(told.at)}  ", "dim"), sentence(told)), soft_wrap=True)
@@ -137,8 +139,8 @@ def _show(told: Retraced, prompt: Prompt) -> None:
     for reason in told.missing:
         out.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)
     for transition in told.transitions:
-        out.print(_line(told, transition), soft_wrap=True)
-        prompt.stop({"s": partial(_state, transition), "p": partial(_operation, told, transition)})
+        out.print(_line(transition), soft_wrap=True)
+        prompt.stop({"s": partial(_state, transition), "p": partial(_operation, transition)})
     out.print(*_verdict(told), soft_wrap=True)
 
 
@@ -147,17 +149,16 @@ def moment_of(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _line(told: Retraced, t: Transition) -> Text:
-    from engine.insight.retracing import asked, place
+def _line(t: Transition) -> Text:
+    from engine.insight.transitions import asked
 
-    plan = told.life.plan
     text = Text.assemble((f"{moment_of(t.at)}  ", "dim"), t.what)
     text.append(f" [{t.basis}]", BASES[t.basis])
     if t.words:
         text.append(f" {t.words}", "dim")
-    text.append(f"\n    {place(plan, t.before)} → {place(plan, t.after)}")
+    text.append(f"\n    {t.way[0]} → {t.way[1]}")
     for command in t.commands:
-        text.append(f"\n    asks: {asked(plan, command)}", "cyan")
+        text.append(f"\n    asks: {asked(t.plan, command)}", "cyan")
     return text
 
 
@@ -167,7 +168,7 @@ def _verdict(told: Retraced) -> Sequence[Text]:
     if told.exact:
         return [Text("  as recorded: each step rests on the record, or follows from the plan", "green")]
     unsure = sum(t.basis in ("recomputed", "assumed") for t in told.transitions)
-    verdict = "not compared with the end, because it was moved" if told.life.moved else "as recorded"
+    verdict = "not compared with the end, because it was moved" if told.life.untold else "as recorded"
     return [Text(f"  {verdict}; {unsure} of {len(told.transitions)} steps rest on today's data or on nothing", "yellow")]
 
 
@@ -182,9 +183,9 @@ def _fields(value: Any, _: str) -> str:
     return "\n".join(f"  {name}: {one}" for name, one in found.items() if one not in (None, (), "", False))
 
 
-def _operation(told: Retraced, t: Transition, number: str) -> str:
+def _operation(t: Transition, number: str) -> str:
     """An operation of the plan: the one that the step leads to, or the one of this number."""
-    return _op(told.life.plan, t.after.op, number)
+    return _op(t.plan, t.after.op, number)
 
 
 def _planned(compiled: Compiled, told: Told, number: str) -> str:

@@ -104,6 +104,11 @@ def in_turn(plan: Plan, asked: Sequence[Input]) -> list[Input]:
     return [*resets[-1:], newest]
 
 
+def as_before(state: State) -> State:
+    """`state`, which was let go, as it goes on where it stands: nothing that it was asked leads anywhere from there."""
+    return replace(state, left=False, held=tuple(given for given in state.held if given.kind != "move"))
+
+
 def behind(new: Plan, there: Carried) -> Carried:
     """`there` behind the send that it stands at: nothing more is tried of that."""
     state = leave(new, there.state, there.state.op + 1)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from engine.core.compact import encode_state
 from engine.core.enrollment import Command, Input, State
 from engine.core.interpreter import key
-from engine.core.moving import Carried, Pairs, behind, carried, in_turn, matched_on, to_come
+from engine.core.moving import Carried, Pairs, as_before, behind, carried, in_turn, matched_on, to_come
 from engine.core.plan import Plan, Send
 from engine.core.walk import later
 from engine.delivery.deployments import Deployments
@@ -28,14 +29,20 @@ MOVED = "moved"
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """Where an enrollment goes on: on `plan`, as `there`. `over`: the number of the last input up to which its moves are done;
-    `crossed`: the pairs by which it came from the plan before, none where it stays on it."""
+    """One that goes on: `left`: the state in which it was let go · `plan`: with which it goes on · `there`: where · `over`: the
+    highest input by which its moves are done · `crossed`: the pairs by which it came from the plan before, none where it stays on
+    it · `followed`: whether it went by that move, and not on as before · `first`: the reset that it went by before that, in one
+    with it · `passed`: it went on behind the send that it stood at."""
 
     id: int
+    left: State
     plan: Plan
     there: Carried
     over: int
     crossed: Pairs = ()
+    followed: bool = True
+    first: int | None = None
+    passed: bool = False
 
 
 async def hand_over(c: Connection, deployments: Deployments, plan: Plan, cohort: int, left: Mapping[int, State]) -> None:
@@ -57,6 +64,7 @@ async def hand_over(c: Connection, deployments: Deployments, plan: Plan, cohort:
     # A pending input is what the relay brings them to a cohort for; a `replan` of nothing changes nothing there.
     nudges = [{"enrollment_id": one.id, "kind": "retry" if one.there.anew else "replan", "at": at} for one in going]
     await enrollments.append_inputs(c, nudges)
+    await moves.note(c, plan.hash, [_noted(one, at) for one in going])
 
 
 async def _goes_on(
@@ -71,15 +79,16 @@ async def _goes_on(
             break
         new = await deployments.plan(c, move.reason)
         there = carried(plan, new, here, move)
-        if not there.anew and there.state.visit != here.visit and await _may_have_arrived(c, enrollment, plan, here):
-            there = behind(new, there)
-        going = Going(enrollment, new, there, move.seq, move.matched if new.hash != plan.hash else ())
+        passed = not there.anew and there.state.visit != here.visit and await _may_have_arrived(c, enrollment, plan, here)
+        there = behind(new, there) if passed else there
+        crossed, first = move.matched if new.hash != plan.hash else (), None if going is None else going.over
+        going = Going(enrollment, state, new, there, move.seq, crossed, first=first, passed=passed)
     if going is not None:
         return going
     # To a plan that a later deploy took back; or a later move, which doesn't know the step that an earlier one let it go at: it
     # goes on until it comes to one.
-    same = replace(state, left=False, held=tuple(g for g in state.held if g.kind != "move"))
-    return Going(enrollment, plan, Carried(same, anew=to_come(state), dropped=False), state.seq)
+    there = Carried(as_before(state), anew=to_come(state), dropped=False)
+    return Going(enrollment, state, plan, there, state.seq, followed=False)
 
 
 async def _may_have_arrived(c: Connection, enrollment: int, plan: Plan, state: State) -> bool:
@@ -102,6 +111,20 @@ def _row(one: Going) -> dict[str, Any]:
         "wake_at": state.wake,
         "status": "parked" if state.status == "parked" and not one.there.anew else "live",
         "over": one.over,
+    }
+
+
+def _noted(one: Going, at: datetime) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "plan": one.plan.hash,
+        "at": at,
+        "asked": next(given.seq for given in one.left.held if given.kind == "move"),
+        "followed": one.followed,
+        "first": one.first,
+        "done_to": one.over,
+        "behind": one.passed,
+        "left": encode_state(one.left),
     }
 
 

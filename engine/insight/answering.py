@@ -8,6 +8,7 @@ assumed     nothing is recorded of it, and nothing can be asked: an act that lea
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from engine.delivery.evaluate import Question
 from engine.delivery.rulings import elsewhere
 from engine.insight.evidence import ahead, spoken_for, straight, ways
 from engine.insight.lived import Life
+from engine.insight.stretches import fields_of
 from engine.store.relay import UNDONE
 
 Basis = Literal["recorded", "follows", "recomputed", "assumed"]
@@ -40,29 +42,49 @@ class Answer:
 
 @dataclass(slots=True)
 class Answers:
-    """The answers of one life. `read`: key → how many of its decisions have been answered with."""
+    """The answers of one stretch of a life. `read`: key → how many of its decisions have been answered with · `earlier`: keys of
+    messages that were decided before the stretch began."""
 
     life: Life
     read: dict[str, int] = field(default_factory=dict)
+    earlier: Set[str] = frozenset()
 
     def to(self, command: Command, state: State, at: datetime) -> Answer:
         """The answer to a command that is asked `at`."""
         op = self.life.plan.ops[command.op]
+        parking = self._parking(command, state)
         if isinstance(op, Send):
-            return self._deliver(op, command, at)
-        if isinstance(op, Act):
-            return self._act(op, command, at)
-        return self._evaluate(op, command, state, at)
+            return self._deliver(op, command, at, parking)
+        answer = self._act(op, command, at) if isinstance(op, Act) else self._evaluate(op, command, state, at)
+        until = answer.outcome.until if answer.outcome is not None and answer.outcome.kind == "sleep" else None
+        if parking is None or (until is not None and until <= parking.at):
+            return answer
+        return _parked(command, parking)
+
+    def _parking(self, command: Command, state: State) -> Any:
+        """What it was parked for with this command, None where it wasn't: of the parkings there, the first that nothing which the
+        state has seen has ended."""
+        ends = [r.given.seq for r in self.life.inputs if r.row.kind in ("retry", "skip")]
+        there = (command.op, command.visit, command.attempt)
+        for one in self.life.parkings:
+            if there == (one.op, one.visit, one.attempt) and not any(one.seq < seq <= state.seq for seq in ends):
+                return one
+        return None
 
     # Messages
 
-    def _deliver(self, op: Send, command: Command, at: datetime) -> Answer:
+    def _deliver(self, op: Send, command: Command, at: datetime, parking: Any) -> Answer:
         name = key(self.life.id, self.life.plan, command)
         decisions, message = self.life.decisions.get(name, ()), self.life.messages.get(name)
         number = self.read.get(name, 0)
-        if number < len(decisions):
+        if number < len(decisions) and (parking is None or decisions[number].at <= parking.at):
             self.read[name] = number + 1
-            return self._decided(op, command, decisions[number], decisions[number + 1 : number + 2], message)
+            following = decisions[number + 1 : number + 2]
+            last = parking is not None and not (following and following[0].at <= parking.at)
+            if decisions[number].decision != "allow" or not last:
+                return self._decided(op, command, decisions[number], following, message)
+        if parking is not None:
+            return _parked(command, parking)
         if message is not None:
             return self._settled(op, command, message, max(at, message.decided_at))
         return self._undecided(op, command, at)
@@ -115,8 +137,6 @@ class Answers:
             return Answer(_out(command, "next"), at, "assumed", "nothing is recorded of it, and later steps are")
         if op.condition is not None and self._holds(op.condition, command) is False:
             return Answer(_out(command, "next"), at, "recomputed", "left out: its condition doesn't hold")
-        if self.life.row.status == "parked":
-            return Answer(_out(command, "park", reason=self.life.row.reason), at, "recorded")
         return Answer(None, at, "recorded", "not decided")
 
     # Acts
@@ -126,11 +146,9 @@ class Answers:
         name = key(life.id, life.plan, command)
         if name in life.traces:
             return Answer(_out(command, "next"), at, "recorded", f"{op.verb} done")
-        if not self._went_on(command, at):
-            if life.row.status == "parked" and life.row.step == op.step:
-                return Answer(_out(command, "park", reason=life.row.reason), at, "recorded")
-            if op.verb == "call" and life.row.reason == "call_failed" and life.row.ended_at is not None:
-                return Answer(_out(command, "exit", reason="call_failed"), max(at, life.row.ended_at), "recorded")
+        failed = op.verb == "call" and life.row.reason == "call_failed" and life.row.ended_at is not None
+        if failed and not self._went_on(command, at):
+            return Answer(_out(command, "exit", reason="call_failed"), max(at, life.row.ended_at), "recorded")
         if op.verb != "call":  # whatever it did or left undone, it goes on at once
             return Answer(_out(command, "next"), at, "follows", f"no trace of the {op.verb} is kept")
         return Answer(_out(command, "next"), at, "assumed", "call: what came of it isn't kept")
@@ -191,7 +209,8 @@ class Answers:
         plan, life = self.life.plan, self.life
         after = straight(plan, command.op + 1)
         send = plan.ops[after] if command.op < after < len(plan.ops) else None
-        message = life.messages.get(f"{life.id}/{send.step}/{command.visit}/0") if isinstance(send, Send) else None
+        name = f"{life.id}/{send.step}/{command.visit}/0" if isinstance(send, Send) else ""
+        message = life.messages.get(name) if name not in self.earlier else None
         if isinstance(send, Send) and message is not None:
             if message.planned_at <= command.at:
                 return Answer(_out(command, "next"), at, "recorded", "no wait")
@@ -248,7 +267,7 @@ class Answers:
         """The enrollment's row as conditions see it, with the event that ended the last wait."""
         behind = next((r.row for r in self.life.inputs if event and r.row.seq == event), None)
         return SimpleNamespace(
-            **self.life.row._mapping,
+            **fields_of(self.life.row),
             event=None if behind is None else behind.event,
             event_name=None if behind is None else behind.event_name,
             event_at=None if behind is None else behind.event_at,
@@ -265,6 +284,10 @@ class Answers:
 
 def _out(command: Command, kind: Any, **values: Any) -> Outcome:
     return Outcome(kind, command.op, command.visit, command.attempt, **values)
+
+
+def _parked(command: Command, parking: Any) -> Answer:
+    return Answer(_out(command, "park", reason=parking.reason), parking.at, "recorded")
 
 
 def _leads(outcome: Outcome, op: int) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from engine.core.telling import tell_moment
-from engine.insight.story import Message, Moment, Passage, in_order
+from engine.insight.story import Message, Moment, Parking, Passage, in_order
 
 UNDER_WAY = ("deferred", "reserved", "handed_over")
 """Statuses of messages that are neither through nor given up."""
@@ -19,26 +19,38 @@ UNDER_WAY = ("deferred", "reserved", "handed_over")
 
 def passage_at(passage: Passage, at: datetime, zone: ZoneInfo) -> Passage:
     """`passage`, which had begun by `at`, as it stood then. Its step and its next waking are not known."""
+    parkings = tuple(
+        replace(p, until=None if p.until is None or p.until > at else p.until) for p in passage.parkings if p.at <= at
+    )
     over = passage.ended_at is not None and passage.ended_at <= at
     moments = in_order((m for whole in passage.moments if (m := _moment_at(whole, at)) is not None), passage.entered_at)
     later = sorted((m for m in passage.moments if _began(m) > at), key=_began)
     now_still = over or (passage.status != "ended" and all(m.at <= at for m in passage.moments))
+    parked = next((p for p in passage.parkings if p.at <= at and (p.until is None or p.until > at)), None)
     stood = replace(
         passage,
-        status=passage.status if now_still else "live",
-        reason=passage.reason if now_still else "",
+        status=passage.status if now_still else "live" if parked is None else "parked",
+        reason=passage.reason if now_still else "" if parked is None else parked.reason,
         ended_at=passage.ended_at if over else None,
         step=None,
         wake_at=None,
         moments=moments,
+        parkings=parkings,
     )
-    return stood if now_still and passage.status != "live" else replace(stood, now=_stood(stood, later, zone))
+    if now_still and passage.status != "live":
+        return stood
+    return replace(stood, now=_stood(stood, later, zone) if parked is None else _parked(parked, zone))
 
 
 def stands_at(message: Message, zone: ZoneInfo) -> str:
     """Where an enrollment stands whose `message` is under way."""
     until = f" until {tell_moment(message.until, zone)}" if message.until is not None else ""
     return f"At {message.step}, whose message {'is being handed over' if not until else 'waits'}{until}."
+
+
+def _parked(parking: Parking, zone: ZoneInfo) -> str:
+    until = f" That was over on {tell_moment(parking.until, zone)}." if parking.until is not None else ""
+    return f"{parking.told}.{until}"
 
 
 def _stood(stood: Passage, later: list[Moment], zone: ZoneInfo) -> str:

@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from engine.core.compact import decode_state
-from engine.core.enrollment import Begin, Input
-from engine.core.plan import Exit, Loop, Plan
+from engine.core.enrollment import Begin, Input, State
+from engine.core.plan import Plan
 from engine.delivery.acts import SOURCE
 from engine.delivery.deployment import Deployment
 from engine.delivery.deployments import Deployments
 from engine.delivery.people import People
+from engine.insight.inputs import begun
 from engine.store import history, lived
 from engine.store.database import Connection, now
-from engine.store.relay import DONE
 
 PRUNED = "retention removes old messages here: a send of which nothing is recorded may have been made"
 
@@ -34,10 +34,30 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """One hand-over. `move`: what it was asked, and whether it `followed` that: else it went on as before · `first`: the reset
+    that it followed before that, at the same time · `seq`: of the input with which it begins there; those before it came on plan
+    `old` · `done_to`: the input up to which its moves are over · `state`: in which it was let go, None where an erasure has taken
+    that · `behind`: it went on behind the send it stood at."""
+
+    at: datetime
+    seq: int
+    move: Input
+    followed: bool
+    done_to: int
+    old: Plan
+    new: Plan
+    behind: bool
+    state: State | None
+    first: Input | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Life:
     """All that is recorded of one enrollment. `decisions` and `messages` by key · `traces`: key → when, of everything that left
-    one: messages, tasks, events of its own · `missing`: what is known to be gone, in words · `pruned`: retention removes
-    messages here, so that none of a step says nothing · `now`: when it was read."""
+    one: messages, tasks, events of its own · `moved`: its hand-overs, in order; `untold`: there was one of which nothing is
+    recorded, so that it can't be followed · `parkings`: what it was parked for, in order · `missing`: what is known to be gone,
+    in words · `pruned`: retention removes messages here, so that none of a step says nothing · `now`: when it was read."""
 
     row: Any
     plan: Plan
@@ -50,16 +70,14 @@ class Life:
     now: datetime
     missing: tuple[str, ...] = ()
     pruned: bool = False
+    moved: Sequence[Moved] = ()
+    untold: bool = False
+    parkings: Sequence[Any] = ()
 
     @property
     def id(self) -> int:
         """The enrollment's number."""
         return int(self.row.id)
-
-    @property
-    def moved(self) -> bool:
-        """Whether it has gone on with another plan or at another step, which a replay along one plan can't follow."""
-        return any(map(_moved, self.inputs))
 
 
 async def read_lives(c: Connection, customer: int, journey: str | None, deployments: Deployments) -> list[Life]:
@@ -79,46 +97,42 @@ async def read_lives(c: Connection, customer: int, journey: str | None, deployme
     traces = {key: m.planned_at for key, m in messages.items()}
     traces |= {t.key: t.at for t in await lived.tasks(c, ids)}
     traces |= {e.key: e.at for e in await lived.brought_about(c, customer, SOURCE)}
-    plans = {h: await deployments.plan(c, h) for h in {r.plan for r in rows}}
+    handed: dict[int, list[Any]] = defaultdict(list)
+    for m in await lived.moved(c, ids):
+        handed[m.enrollment_id].append(m)
+    parkings: dict[int, list[Any]] = defaultdict(list)
+    for p in await lived.parkings(c, ids):
+        parkings[p.enrollment_id].append(p)
+    known = {r.plan for r in rows}.union(h for own in handed.values() for m in own for h in (m.old_plan, m.new_plan))
+    plans = {h: await deployments.plan(c, h) for h in known}
     needs = deployment.needs(*plans.values())
     people = await People.load(c, deployment, [r.customer_id for r in rows], needs, moment)
     lives = []
     for r in rows:
-        plan = plans[r.plan]
         begin = f"{r.id}/"
+        moved = [_moved(m, plans, inputs[r.id]) for m in handed[r.id]]
+        untold = _untold([i.row for i in inputs[r.id]], handed[r.id]) or (None in moved and bool(inputs[r.id]))
         own = {k: m for k, m in messages.items() if m.enrollment_id == r.id}
         decided = {k: decisions[k] for k in own}
         lives.append(
             Life(
                 row=r,
-                plan=plan,
+                plan=plans[r.plan],
                 inputs=inputs[r.id],
                 decisions=decided,
                 messages=own,
-                traces={**{k: at for k, at in traces.items() if k.startswith(begin)}, **_stood(r, plan)},
+                traces={k: at for k, at in traces.items() if k.startswith(begin)},
                 deployment=deployment,
                 people=people,
                 now=moment,
-                missing=(*_missing(r, inputs[r.id], own, decided), *((PRUNED,) if pruned else ())),
+                missing=(*_missing(r, inputs[r.id], own, decided, untold=untold), *((PRUNED,) if pruned else ())),
                 pruned=pruned,
+                moved=tuple(m for m in moved if m is not None),
+                untold=untold,
+                parkings=parkings[r.id],
             )
         )
     return lives
-
-
-def _stood(row: Any, plan: Plan) -> dict[str, datetime]:
-    """What the enrollment's own row says of where it has been: the last wait that was recorded, and the exit that it took."""
-    found: dict[str, datetime] = {}
-    if row.state is not None:
-        state = decode_state(row.state)
-        step = plan.step_at(state.op)
-        if step is not None and state.at is not None:
-            found[f"{row.id}/{step}/{state.visit}/0"] = state.at
-    if row.status == "ended" and row.ended_at is not None and not any(isinstance(op, Loop) for op in plan.ops):
-        exits = [op.step for op in plan.ops if isinstance(op, Exit) and op.reason == row.reason]
-        if len(exits) == 1:
-            found[f"{row.id}/{exits[0]}/0/0"] = row.ended_at
-    return found
 
 
 def _recorded(i: Any) -> Recorded:
@@ -129,11 +143,29 @@ def _recorded(i: Any) -> Recorded:
     return Recorded(Input(i.seq, i.at, i.kind, matched, i.reason), came, i.event_name or "", i)
 
 
-def _moved(one: Recorded) -> bool:
-    return bool(one.row.kind == "move" and one.row.note == DONE)
+def _untold(inputs: Sequence[Any], rows: Sequence[Any]) -> bool:
+    """Whether a move among the inputs was carried out without a row of it. A retry by a person that was under way meanwhile looks
+    as if the move had begun with it: that one is told of all the same."""
+    return any(
+        all(seq != row.seq and not row.asked <= move.seq <= row.done_to for row in rows)
+        for seq, (*_, move) in begun(inputs).items()
+    )
 
 
-def _missing(row: Any, inputs: Sequence[Recorded], messages: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[str]:
+def _moved(m: Any, plans: Mapping[str, Plan], inputs: Sequence[Recorded]) -> Moved | None:
+    """A hand-over; None where the input that asked for it is gone."""
+    given = {i.given.seq: i.given for i in inputs}
+    move, first = given.get(m.done_to if m.followed else m.asked), given.get(m.first)
+    if not isinstance(move, Input) or (m.first is not None and not isinstance(first, Input)):
+        return None
+    state = None if m.state is None else decode_state(m.state)
+    reset = first if isinstance(first, Input) else None
+    return Moved(m.at, m.seq, move, m.followed, m.done_to, plans[m.old_plan], plans[m.new_plan], m.behind, state, reset)
+
+
+def _missing(
+    row: Any, inputs: Sequence[Recorded], messages: Mapping[str, Any], decisions: Mapping[str, Any], *, untold: bool
+) -> list[str]:
     """What a replay lacks, in words."""
     found = []
     if row.erased_at is not None:
@@ -151,9 +183,10 @@ def _missing(row: Any, inputs: Sequence[Recorded], messages: Mapping[str, Any], 
         found.append(
             f"the decisions on {bare} of its messages are gone (retention of `decisions`): only the last one's result is known"
         )
-    if any(map(_moved, inputs)):
+    if untold:
         found.append(
-            "it was brought to another plan or another step: a replay doesn't follow that, and isn't compared with the end"
+            "it was brought to another plan or another step before that was recorded: a replay doesn't follow it, and isn't "
+            "compared with the end"
         )
     if row.merged:
         found.append("somebody was merged into the customer: what a split said before the merge may be another arm")

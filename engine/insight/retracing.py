@@ -1,48 +1,37 @@
 """One enrollment again, step by step: the recorded inputs and outcomes go through the very core that moved it.
 
 Pure but for what `Life` holds; the time is that of the record. Where the record doesn't suffice each step says so
-(`answering.Basis`), and at the end the replay is held against the row of the enrollment.
+(`answering.Basis`), and at the end the replay is held against the row of the enrollment. Where it was moved, so is where it stood
+then, and it goes on with what `core.moving` makes of that.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
 
 from engine.core.compact import EPOCH, encode_command, encode_state
-from engine.core.enrollment import Begin, Command, Given, Input, Outcome, State, Wake
-from engine.core.interpreter import advance, key, park
+from engine.core.enrollment import Command, Given, State, Wake
+from engine.core.interpreter import advance, key, park, reissue
+from engine.core.moving import as_before, behind, carried
 from engine.core.plan import Plan
 from engine.core.wire import Json
-from engine.insight.answering import Answer, Answers, Basis
+from engine.insight.answering import Answer, Answers
 from engine.insight.inputs import begun
-from engine.insight.lived import Life
-from engine.store.relay import UNDONE
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One step of the core. `at`: when it came · `what`: in words · `given`: what went in · `commands`: what came out · `basis`:
-    on what it rests (inputs are recorded, wakes follow)."""
-
-    at: datetime
-    what: str
-    given: Given
-    before: State
-    after: State
-    commands: tuple[Command, ...]
-    basis: Basis
-    words: str = ""
+from engine.insight.lived import Life, Moved, Recorded
+from engine.insight.stretches import Stretch, stretches
+from engine.insight.transitions import Transition, asked, because, input_told, outcome_told, place, step_of
+from engine.store.relay import DONE, UNDONE
 
 
 @dataclass(frozen=True, slots=True)
 class Retraced:
-    """A whole life, replayed. `differs`: in what the end isn't what is recorded, in words; nothing: it is the same. `missing`:
-    what is known to be gone."""
+    """A whole life, replayed. `differs`: in what a move or the end isn't what is recorded, in words; nothing: it is the same.
+    `missing`: what is known to be gone."""
 
     life: Life
     transitions: tuple[Transition, ...]
@@ -53,31 +42,31 @@ class Retraced:
     @property
     def exact(self) -> bool:
         """Whether each step rests on the record or follows from the plan."""
-        return not self.differs and not self.life.moved and all(t.basis in ("recorded", "follows") for t in self.transitions)
+        return not self.differs and not self.life.untold and all(t.basis in ("recorded", "follows") for t in self.transitions)
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
-        plan = self.life.plan
         return {
             "enrollment": self.life.id,
-            "journey": plan.journey,
-            "plan": plan.hash,
+            "journey": self.life.plan.journey,
+            "plan": self.life.plan.hash,
             "steps": [
                 {
                     "at": t.at.isoformat(),
                     "what": t.what,
-                    "before": place(plan, t.before),
-                    "after": place(plan, t.after),
+                    "before": t.way[0],
+                    "after": t.way[1],
+                    "plan": t.plan.hash,
                     "state": encode_state(t.after),
                     "commands": [encode_command(c) for c in t.commands],
-                    "asked": [asked(plan, c) for c in t.commands],
+                    "asked": [asked(t.plan, c) for c in t.commands],
                     "basis": t.basis,
                     "words": t.words,
                 }
                 for t in self.transitions
             ],
             "exact": self.exact,
-            "compared": not self.life.moved,
+            "compared": not self.life.untold,
             "differs": list(self.differs),
             "missing": list(self.missing),
         }
@@ -87,8 +76,8 @@ def retrace(life: Life) -> Retraced:
     """Replay `life` up to the moment it was read."""
     run = _Run(life)
     steps = tuple(run.steps())
-    delivered = {key(life.id, life.plan, c) for step in steps for c in step.commands if c.kind == "deliver"}
-    return Retraced(life, steps, run.state, tuple(_differences(life, run.state, delivered)), life.missing)
+    delivered = {key(life.id, step.plan, c) for step in steps for c in step.commands if c.kind == "deliver"}
+    return Retraced(life, steps, run.state, (*run.astray, *_differences(life, run, delivered)), life.missing)
 
 
 def _given(what: Any) -> Given:
@@ -102,75 +91,191 @@ def _given(what: Any) -> Given:
 
 @dataclass(slots=True)
 class _Run:
-    """The heap of what comes: (when, inputs before answers before wakes, order, what)."""
+    """The heap of what comes: (when, inputs before answers before wakes, order, what). `read`: how many decisions of each message
+    have been answered with · `done_to`: the input up to which moves are over · `astray`: where it wasn't let go as recorded ·
+    `lost`: nothing tells where it went on."""
 
     life: Life
     state: State = field(default_factory=State)
     now: datetime = EPOCH
     coming: list[tuple[datetime, int, int, Any]] = field(default_factory=list)
     order: Iterator[int] = field(default_factory=count)
+    read: dict[str, int] = field(default_factory=dict)
     begun: Set[int] = frozenset()
+    done_to: int = 0
+    astray: list[str] = field(default_factory=list)
+    lost: bool = False
 
     def steps(self) -> Iterator[Transition]:
-        life, answers = self.life, Answers(self.life)
-        self.begun = begun([recorded.row for recorded in life.inputs]).keys()
-        for recorded in life.inputs:
-            if recorded.row.note != UNDONE:
-                self._push(recorded.came, 0, recorded)
+        """Stretch by stretch, with the moves between."""
+        told = {moved.seq for moved in self.life.moved}
+        self.begun = begun([recorded.row for recorded in self.life.inputs]).keys() if self.life.untold else told
+        issued: tuple[Command, ...] = ()
+        for stretch in stretches(self.life):
+            answers = Answers(stretch.life, self.read, stretch.earlier)
+            self._feed(stretch)
+            self._ask(answers, issued, self.now)
+            yield from self._lived(stretch, answers)
+            if stretch.moved is None:
+                return
+            going = self._handed_over(stretch.life, stretch.moved)
+            if going is None:
+                return
+            issued = going.commands
+            yield going
+
+    def _feed(self, stretch: Stretch) -> None:
+        """What reached it in this stretch, and what had reached it before and wasn't seen. A wait may find an event in the store
+        that its cohort hears of later."""
+        left = None if stretch.moved is None else stretch.moved.state
+        self.coming.clear()
+        for recorded in stretch.life.inputs:
+            row, seq = recorded.row, recorded.given.seq
+            over = row.note == UNDONE or (row.kind == "move" and row.note == DONE and seq <= self.done_to)
+            if not over and seq > self.state.seq and (left is None or seq <= left.seq or seq in left.taken):
+                self._push(max(recorded.came, self.now), 0, recorded)
+        if self.state.status == "waiting" and self.state.wake is not None:
+            self._push(self.state.wake, 2, Wake())
+
+    def _lived(self, stretch: Stretch, answers: Answers) -> Iterator[Transition]:
+        life, moved = stretch.life, stretch.moved
         while self.coming:
-            due, _, _, what = heapq.heappop(self.coming)
-            if isinstance(what, Wake) and (self.state.wake != due or self.state.status != "waiting"):
+            due, rank, number, what = heapq.heappop(self.coming)
+            if isinstance(what, Wake) and (self.state.wake != due or self.state.status != "waiting" or due > life.now):
                 continue
-            at = self.now = max(self.now, due)  # a wait may be over before anybody came to it
-            given = _given(what)
-            before = self.state
-            try:
-                self.state, commands = advance(life.plan, before, given, at)
-                wrong = ""
-            except Exception as bug:  # noqa: BLE001 - as the cohort does: the member is parked with the reason
-                wrong = f"{type(bug).__name__}: {bug}"
-                self.state, commands = park(before, f"internal: {wrong}"[:180], at)
-            for command in commands:
-                if command.kind != "record":
-                    answer = answers.to(command, self.state, max(at, command.at))
-                    if answer.outcome is not None and answer.at <= life.now:
-                        self._push(max(answer.at, at), 1, answer)
+            at = max(self.now, due)  # a wait may be over before anybody came to it
+            given, before = _given(what), self.state
+            after, commands, wrong = self._through(life, what, given, at)
+            if moved is not None and _there(moved, before) and not _there(moved, after):  # it was let go before that
+                heapq.heappush(self.coming, (due, rank, number, what))
+                break
+            self.now, self.state = at, after
+            if moved is not None and self._just_there(life, moved, commands):
+                yield self._told(life.plan, at, what, given, before, (), wrong)
+                break
+            self._ask(answers, commands, at)
             wake = self.state.wake
-            if self.state.status == "waiting" and wake is not None and wake != before.wake and wake <= life.now:
+            if self.state.status == "waiting" and wake is not None and wake != before.wake:
                 self._push(wake, 2, Wake())
-            yield self._told(at, what, given, before, commands, wrong)
+            yield self._told(life.plan, at, what, given, before, commands, wrong)
+        for _, _, _, what in sorted(self.coming):
+            if moved is not None and isinstance(what, Recorded):
+                yield self._told(life.plan, max(self.now, what.came), what, what.given, self.state, (), "")
+
+    def _through(self, life: Life, what: Any, given: Given, at: datetime) -> tuple[State, tuple[Command, ...], str]:
+        """The state after `given`, what it asks for, and what went wrong. A move waits in the state until its cohort lets it go,
+        and when that was is recorded: it changes nothing else."""
+        if isinstance(what, Recorded) and what.row.kind == "move":
+            return replace(self.state, seq=max(self.state.seq, what.given.seq)), (), ""
+        try:
+            return *advance(life.plan, self.state, given, at), ""
+        except Exception as bug:  # noqa: BLE001 - as the cohort does: the member is parked with the reason
+            wrong = f"{type(bug).__name__}: {bug}"
+            return *park(self.state, f"internal: {wrong}"[:180], at), wrong
+
+    def _just_there(self, life: Life, moved: Moved, commands: tuple[Command, ...]) -> bool:
+        """Whether it has just come to where it was let go with a command that nobody has been given."""
+        if not commands or moved.state is None or moved.state.status != "running" or not _there(moved, self.state):
+            return False
+        decided = [name for c in commands if (name := key(life.id, life.plan, c)) in life.decisions]
+        return not any(self.read.get(name, 0) < len(life.decisions[name]) for name in decided)
+
+    def _ask(self, answers: Answers, commands: tuple[Command, ...], at: datetime) -> None:
+        for command in commands:
+            if command.kind != "record":
+                answer = answers.to(command, self.state, max(at, command.at))
+                if answer.outcome is not None and answer.at <= answers.life.now:
+                    self._push(max(answer.at, at), 1, answer)
+
+    def _handed_over(self, life: Life, moved: Moved) -> Transition | None:
+        """It goes on from where it is recorded to have been let go, which the replay should have come to; None where nothing
+        tells where."""
+        stood, left = self.state, moved.state or replace(self.state, seq=max(self.state.seq, moved.move.seq))
+        if _standing(stood) != _standing(left):
+            where = f"{place(moved.old, left)}, and the replay at {place(moved.old, stood)}"
+            self.astray.append(f"at move {moved.move.seq} it stood at {where}")
+        for name, decisions in life.decisions.items():
+            self.read[name] = max(self.read.get(name, 0), len(decisions))
+        self.now, self.done_to = max(self.now, moved.at), moved.done_to
+        words = ""
+        if moved.first is not None and any(here == left.op for here, _ in moved.first.matched):
+            left = carried(moved.old, moved.old, left, moved.first).state
+            words = f"reset to {step_of(moved.old, left.op)}, and from there "
+        if not moved.followed:
+            self.state, words = as_before(left), "went on as before"
+        elif all(here != left.op for here, _ in moved.move.matched):
+            self.astray.append(f"move {moved.move.seq} says nothing of {place(moved.old, left)}")
+            self.lost = True
+            return None
+        else:
+            there = carried(moved.old, moved.new, left, moved.move)
+            self.state = _unmoved((behind(moved.new, there) if moved.behind else there).state)
+            step = step_of(moved.new, self.state.op)
+            other = moved.old.hash != moved.new.hash
+            words += f"moved to plan {moved.new.hash} at {step}" if other else f"reset to {step}"
+        again = reissue(moved.new, self.state, self.now)
+        commands = () if again is None else (again,)
+        return Transition(self.now, words, moved.move, stood, self.state, commands, "recorded", moved.new, _why(moved), moved.old)
 
     def _push(self, at: datetime, rank: int, what: Any) -> None:
         heapq.heappush(self.coming, (at, rank, next(self.order), what))
 
     def _told(
-        self, at: datetime, what: Any, given: Given, before: State, commands: tuple[Command, ...], wrong: str
+        self, plan: Plan, at: datetime, what: Any, given: Given, before: State, commands: tuple[Command, ...], wrong: str
     ) -> Transition:
+        after = self.state
         if isinstance(what, Answer):
             words = "; ".join(w for w in (what.words, wrong) if w)
-            return Transition(at, _outcome(self.life.plan, given), given, before, self.state, commands, what.basis, words)
+            return Transition(at, outcome_told(plan, given), given, before, after, commands, what.basis, plan, words)
         if isinstance(what, Wake):
-            return Transition(at, "the time came", given, before, self.state, commands, "follows", wrong)
+            return Transition(at, "the time came", given, before, after, commands, "follows", plan, wrong)
         words = what.row.note or wrong
         if what.given.seq in self.begun:
             words = "nobody's act: it went on as the move before asked"
         elif what.row.kind == "retry" and before.status != "parked":
             words = "a person retried it here; where it was parked isn't kept"
-        return Transition(at, _input(what), given, before, self.state, commands, "recorded", words)
+        return Transition(at, input_told(what), given, before, after, commands, "recorded", plan, words)
+
+
+def _there(moved: Moved, state: State) -> bool:
+    """Whether a state stands where it was let go: no place comes twice."""
+    left = moved.state
+    return left is not None and state.at is not None and _place(state) == _place(left) and state.status != "ended"
+
+
+def _unmoved(state: State) -> State:
+    """Without the moves that it holds: when they let it go is recorded."""
+    return replace(state, held=tuple(given for given in state.held if given.kind != "move"))
+
+
+def _place(state: State) -> tuple[int, int, int]:
+    return state.op, state.visit, state.attempt
+
+
+def _standing(state: State) -> tuple[Any, ...]:
+    """What of a state a move has to find as it is recorded. Inputs that were held, and whether a command was under way, depend on
+    how fast a worker was."""
+    return *_place(state), state.event, state.taken, state.loops, state.status == "parked"
+
+
+def _why(moved: Moved) -> str:
+    if not moved.followed:
+        return "a later deploy had taken that plan back, or a later move says nothing of this step"
+    return "behind a message that may have arrived" if moved.behind else ""
 
 
 SHOWN = 5
 """Keys that are named, at the most."""
 
 
-def _differences(life: Life, state: State, delivered: Set[str]) -> Iterator[str]:
+def _differences(life: Life, run: _Run, delivered: Set[str]) -> Iterator[str]:
     """Where the replay ends otherwise than the enrollment stands, and the messages (by key) that it never `delivered`."""
-    row = life.row
-    if not life.inputs or life.moved:
+    row, state = life.row, run.state
+    if not life.inputs or life.untold or run.lost:
         return
     status = "live" if state.status in ("running", "waiting") else state.status
     if status != row.status:
-        yield f"it is {row.status}{_because(row.reason)}, and the replay ends {status}{_because(state.reason)}"
+        yield f"it is {row.status}{because(row.reason)}, and the replay ends {status}{because(state.reason)}"
     elif status == "ended" and state.reason != row.reason:
         yield f"it ended: {row.reason}, and the replay: {state.reason}"
     elif status == "live" and state.status == "waiting" and row.step not in (None, step_of(life.plan, state.op)):
@@ -178,56 +283,3 @@ def _differences(life: Life, state: State, delivered: Set[str]) -> Iterator[str]
     left = sorted(life.messages.keys() - delivered)
     if left:
         yield f"the replay never comes to {', '.join(left[:SHOWN])}{' …' if len(left) > SHOWN else ''}"
-
-
-def _because(reason: str) -> str:
-    return f" ({reason})" if reason else ""
-
-
-def step_of(plan: Plan, op: int) -> str:
-    """The step at an operation; its number where it has none, "the end" behind the last."""
-    return plan.step_at(op) or (f"#{op}" if op < len(plan.ops) else "the end")
-
-
-def place(plan: Plan, state: State) -> str:
-    """Where a state stands, in words."""
-    if state.at is None:
-        return "before its beginning"
-    if state.status == "ended":
-        return f"ended: {state.reason}"
-    at = step_of(plan, state.op) + (f" (round {state.visit + 1})" if state.visit else "")
-    return f"parked at {at}: {state.reason}" if state.status == "parked" else f"{at}, {state.status}"
-
-
-def asked(plan: Plan, command: Command) -> str:
-    """What a command asks for, in words."""
-    if command.kind == "record":
-        return f"record: {command.status} ({command.reason})"
-    channel = f" by {command.channel}" if command.channel else ""
-    return f"{command.kind} {step_of(plan, command.op)}{channel}{' (is it really over?)' if command.confirm else ''}"
-
-
-def _input(recorded: Any) -> str:
-    given = recorded.given
-    if isinstance(given, Begin):
-        return f"began with {recorded.name}"
-    assert isinstance(given, Input)
-    name = f" {recorded.name}" if recorded.name else ""
-    return f"input {given.seq}: {given.kind}{name}{_because(given.reason)}"
-
-
-def _outcome(plan: Plan, given: Given) -> str:
-    assert isinstance(given, Outcome)
-    step = step_of(plan, given.op)
-    said = {
-        "next": "done",
-        "goto": f"goes on at {step_of(plan, given.choice)}",
-        "sleep": "waits",
-        "took": f"input {given.seq} was waited for",
-        "timeout": "the wait is over",
-        "again": "put off",
-        "fallback": "tries the next channel",
-        "exit": f"leaves ({given.reason})",
-        "park": f"parked ({given.reason})",
-    }[given.kind]
-    return f"{step}: {said}"

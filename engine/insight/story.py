@@ -99,7 +99,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. kind: entered, message, task, goal, paused, resumed, moved, ended, or that of an input
+    """One thing that happened. kind: entered, message, task, goal, parked, paused, resumed, moved, ended, or that of an input
     (`core.enrollment`). A message stands at the moment at which what stands of it came: when it left, say."""
 
     at: datetime
@@ -121,9 +121,25 @@ def in_order(moments: Iterable[Moment], entered_at: datetime) -> tuple[Moment, .
 
 
 @dataclass(frozen=True, slots=True)
+class Parking:
+    """A time for which an enrollment waited for a person. `step`: at which, None behind the last · `reason`: in full while it
+    lasts, then what that began with · `until`: None while it lasts."""
+
+    at: datetime
+    step: str | None
+    reason: str
+    until: datetime | None
+
+    @property
+    def told(self) -> str:
+        """In words, without a full stop."""
+        return f"Parked{f' at {self.step}' if self.step else ''}: {self.reason.rstrip('.')}"
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """One enrollment. `holdout`: in the journey's own. `global_holdout`: the name of policy's, where the customer was in it on
-    entering. `moments` in order of time. `now`: a sentence that says where it stands."""
+    entering. `moments` in order of time. `now`: a sentence that says where it stands. `parkings` in order."""
 
     enrollment: int
     journey: str
@@ -138,6 +154,7 @@ class Passage:
     now: str
     moments: tuple[Moment, ...]
     global_holdout: str | None = None
+    parkings: tuple[Parking, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,11 @@ async def timeline(c: Connection, enrollment: int) -> Timeline:
         raise UnknownEnrollment(f"there is no enrollment {enrollment}")
     told = await why(c, row.customer_id, row.journey)
     passage = next(p for p in told.passages if p.enrollment == enrollment)
-    lines = [line for m in passage.moments for line in _of_moment(m)]
+    lines = [line for m in passage.moments if m.kind != "parked" for line in _of_moment(m)]
+    for p in passage.parkings:
+        lines.append(Line(p.at, "parked", p.step or "", f"{p.told}."))
     for act in await history.acts(c, row.customer_id, enrollment):
         lines.append(Line(act.at, "act", _step(act.key), f"It brought in {act.name} ({act.key})."))
-    if passage.status == "parked" and row.parked_at is not None:
-        lines.append(Line(row.parked_at, "parked", passage.step or "", f"Parked: {passage.reason}."))
     lines.sort(key=lambda line: line.at)
     if passage.wake_at is not None:
         lines.append(Line(passage.wake_at, "wakes", passage.step or "", "It wakes, unless something comes before."))

@@ -30,6 +30,7 @@ from engine.insight.as_of import UNDER_WAY, passage_at, stands_at
 from engine.insight.asked import settle_moment
 from engine.insight.finding import UnknownCustomer
 from engine.insight.inputs import begun, inputs_told
+from engine.insight.parked import parkings_of, told_of
 from engine.insight.pausing import paused, pauses_of
 from engine.insight.story import (
     Became,
@@ -41,13 +42,14 @@ from engine.insight.story import (
     Message,
     Moment,
     OpenHold,
+    Parking,
     Passage,
     Rule,
     StageMove,
     Why,
     in_order,
 )
-from engine.store import history, identities, memberships, merges
+from engine.store import history, identities, lived, memberships, merges
 from engine.store.database import Connection, now
 
 
@@ -156,13 +158,17 @@ async def _passages(
         moments[m.enrollment_id].append(Moment(came, "message", f"{m.channel} {m.template}", told))
     for t in await history.tasks(c, ids):
         moments[t.enrollment_id].append(Moment(t.created_at, "task", _task(t, zone, past)))
+    parked: dict[int, list[Any]] = defaultdict(list)
+    for p in await lived.parkings(c, ids):
+        parked[p.enrollment_id].append(p)
+    stood = {r.id: parkings_of(r, parked[r.id], inputs[r.id]) for r in rows}
     reasons = await history.pause_reasons(c, sorted({r.journey for r in rows if r.journey_last_paused_at is not None}))
     for r in rows:
-        moments[r.id] += [*_own_moments(r), *pauses_of(r, reasons.get(r.journey, ""))]
-    return tuple(_passage(r, moments[r.id], zone) for r in rows)
+        moments[r.id] += [*_own_moments(r), *told_of(stood[r.id]), *pauses_of(r, reasons.get(r.journey, ""))]
+    return tuple(_passage(r, moments[r.id], stood[r.id], zone) for r in rows)
 
 
-def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
+def _passage(r: Any, moments: list[Moment], parkings: tuple[Parking, ...], zone: ZoneInfo) -> Passage:
     return Passage(
         enrollment=r.id,
         journey=r.journey,
@@ -177,6 +183,7 @@ def _passage(r: Any, moments: list[Moment], zone: ZoneInfo) -> Passage:
         wake_at=r.wake_at,
         now=_stands(r, [m.message for m in in_order(moments, r.entered_at) if m.message is not None], zone) + paused(r, zone),
         moments=in_order(moments, r.entered_at),
+        parkings=parkings,
     )
 
 

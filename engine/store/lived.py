@@ -28,14 +28,36 @@ async def enrollments_of(c: Connection, customer: int, journey: str | None) -> l
 
 
 async def inputs(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
-    """What reached these enrollments, in order: enrollment_id, seq, kind, at, matched, reason, note, relayed_at, and of the event
-    behind it event, event_name, event_at, accepted_at, emptied (None where there is none)."""
+    """What reached these enrollments, in order: enrollment_id, seq, kind, at, matched, was (what it matched when it came, where a
+    move has changed that since), reason, note, relayed_at, and of the event behind it event, event_name, event_at, accepted_at,
+    emptied (None where there is none)."""
     return await fetch(
         c,
-        "select i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.reason, i.note, i.relayed_at, v.properties as event, "
+        "select i.enrollment_id, i.seq, i.kind, i.at, i.matched, i.was, i.reason, i.note, i.relayed_at, v.properties as event, "
         "v.name as event_name, v.occurred_at as event_at, v.accepted_at, v.emptied "
         "from inputs i left join events v on v.id = i.event_id where i.enrollment_id = any(cast(:ids as bigint[])) "
         "order by i.enrollment_id, i.seq",
+        ids=list(ids),
+    )
+
+
+async def moved(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """How these enrollments went on after each of their moves, in order: enrollment_id, seq, at, asked, followed, done_to,
+    first, old_plan, new_plan, behind, state."""
+    return await fetch(
+        c,
+        "select enrollment_id, seq, at, asked, followed, done_to, first, old_plan, new_plan, behind, state from moved "
+        "where enrollment_id = any(cast(:ids as bigint[])) order by enrollment_id, seq",
+        ids=list(ids),
+    )
+
+
+async def parkings(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """What these enrollments were parked for, in order: enrollment_id, seq, at, op, visit, attempt, step, reason."""
+    return await fetch(
+        c,
+        "select enrollment_id, seq, at, op, visit, attempt, step, reason from parkings "
+        "where enrollment_id = any(cast(:ids as bigint[])) order by enrollment_id, seq",
         ids=list(ids),
     )
 

@@ -122,6 +122,22 @@ async def go_on(c: Connection, cohort: int, items: Sequence[Mapping[str, Any]]) 
     )
 
 
+async def note(c: Connection, old: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Keep how enrollments went on that were on plan `old`, each with the input that was appended last: id, plan, at, asked (the
+    number of the move that it was let go for), followed (whether it went by one), done_to (the number up to which its moves are
+    over; where it followed one, that), first (the reset that it followed before that, or null), behind, left (the state in which
+    it was let go)."""
+    await run(
+        c,
+        "insert into moved (enrollment_id, seq, at, asked, followed, done_to, first, old_plan, new_plan, behind, state) "
+        'select e.id, e.last_seq, r.at, r.asked, r.followed, r.done_to, r.first, :old, r.plan, r.behind, r."left" from '
+        "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, plan text, at timestamptz, asked integer, followed boolean, "
+        'done_to integer, first integer, behind boolean, "left" jsonb) join enrollments e on e.id = r.id',
+        old=old,
+        rows=rows(items),
+    )
+
+
 async def matching(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """The inputs of these enrollments that name operations of their plan: enrollment_id, seq, kind, matched."""
     return await fetch(

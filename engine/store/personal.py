@@ -55,6 +55,10 @@ HELD: Mapping[str, Held] = {
         erased="key = '', once = null, vars = '{}', state = null", hidden=("lane", "state", "urgent", "last_seq", "kept_back")
     ),
     "inputs": Held(f"enrollment_id in (select id from enrollments where {THEIRS})", hidden=("lane", "urgent", "was")),
+    "moved": Held(
+        f"enrollment_id in (select id from enrollments where {THEIRS})", "state = null", "enrollment_id, seq", hidden=("state",)
+    ),
+    "parkings": Held(f"enrollment_id in (select id from enrollments where {THEIRS})", order="enrollment_id, seq"),
     "tasks": Held(erased="title = '', body = '', assignee = '', once = null, words = ''", hidden=("lease_owner", "lease_until")),
     "inbox": Held(erased=DELETE),
     "planned": Held(erased=DELETE, order="enrollment_id"),

@@ -71,6 +71,14 @@ _ENDED = (
     "exists (select 1 from enrollments e where e.id = t.enrollment_id and e.status = 'ended' and e.ended_at < :before "
     f"and {_REVIVED})"
 )
+
+
+def _about_ended(table: str) -> Rule:
+    """Rows of a table that say something of an enrollment which has ended."""
+    waits = f"t.status <> 'ended' or exists (select 1 from {table} i where i.enrollment_id = t.id)"
+    return Rule(table, _ENDED, "at", walked="enrollments", number="enrollment_id", born="entered_at", waits=waits)
+
+
 _ABOUT = "(name = any(cast(:names as text[]))) = :only_these"
 _SETTLED = "status in ('sent', 'unknown', 'refused', 'dropped')"
 
@@ -128,6 +136,8 @@ KINDS: Mapping[str, tuple[Rule, ...]] = {
             born="entered_at",
             waits="t.status <> 'ended' or exists (select 1 from inputs i where i.enrollment_id = t.id)",
         ),
+        _about_ended("moved"),
+        _about_ended("parkings"),
     ),
     "messages": (
         Rule(

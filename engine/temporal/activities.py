@@ -93,7 +93,11 @@ class Activities:
                 {
                     "id": m,
                     "reason": c_.reason,
+                    "short": in_short(c_.reason),
                     "step": plan.step_at(c_.op),
+                    "op": c_.op,
+                    "visit": c_.visit,
+                    "attempt": c_.attempt,
                     "state": None if state is None else compact.encode_state(state),
                     "seq": None if state is None else state.seq,
                 }
@@ -147,7 +151,12 @@ class Activities:
 def _without_words(outcome: Outcome) -> Outcome:
     if outcome.kind not in ("park", "again") or not outcome.reason:
         return outcome
-    return replace(outcome, reason=outcome.reason.split(":", 1)[0][:60])
+    return replace(outcome, reason=in_short(outcome.reason))
+
+
+def in_short(reason: str) -> str:
+    """What a reason begins with, up to the first colon: what may quote a customer's data stands behind it."""
+    return reason.split(":", 1)[0][:60]
 
 
 @asynccontextmanager

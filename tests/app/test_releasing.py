@@ -24,9 +24,11 @@ from engine.app.deploying import (
 from engine.app.release import looked_at
 from engine.authoring.project import Compiled, load_project
 from engine.core.compact import decode_state
-from engine.core.enrollment import State
+from engine.core.enrollment import Input, State
 from engine.delivery.deployments import Deployments
 from engine.delivery.moving import hand_over
+from engine.insight.lived import read_lives
+from engine.insight.retracing import retrace
 from engine.intake.moving import NoSuchStep, OnItsWay, ask_next, reset
 from engine.store.database import transaction
 from tests.core.passage import NOON
@@ -321,8 +323,10 @@ async def let_go(people: People, state: State) -> tuple[str, State]:
     )
     (r,) = await people.query("select id, plan, cohort_id, last_seq from enrollments")
     known = Deployments()
+    (m,) = await people.query("select seq, at, reason from inputs where kind = 'move' order by seq desc limit 1")
+    left = replace(state, seq=r.last_seq, left=True, held=(Input(m.seq, m.at, "move", ((state.op, 0),), m.reason),))
     async with transaction(people.core.database) as c:
-        await hand_over(c, known, await known.plan(c, r.plan), r.cohort_id, {r.id: replace(state, seq=r.last_seq, left=True)})
+        await hand_over(c, known, await known.plan(c, r.plan), r.cohort_id, {r.id: left})
     (r,) = await people.query("select plan, state from enrollments")
     return r.plan, decode_state(r.state)
 
@@ -398,3 +402,6 @@ async def test_a_channel_list_that_changes_loses_and_doubles_nothing(
         assert (1, 0) == (there.visit, there.attempt)
         assert (0 if step else 1) == there.op
         assert [step] == [row.step for row in await people.query("select step from enrollments")]
+        async with transaction(people.core.database) as c:
+            (life,) = await read_lives(c, r.customer_id, None, Deployments())
+        assert [there] == [t.after for t in retrace(life).transitions if t.left is not None]

@@ -45,6 +45,7 @@ async def test_a_release_from_the_preview_to_the_way_back(
             return 2 == len(await engine.query("select 1 from enrollments where step = 'later' and wake_at is not null"))
 
         await engine.until(there)
+        second = (await engine.query("select distinct plan from enrollments"))[0].plan
         listed = answer(process("deployments", "--json"))
         first = listed["deployments"][1]
         told = [(d["number"], d["act"], d["changed"]) for d in listed["deployments"]]
@@ -66,6 +67,14 @@ async def test_a_release_from_the_preview_to_the_way_back(
         assert [("reset", f"enrollment/{number}")] == [
             tuple(r) for r in await engine.query("select act, subject from audit where act = 'reset'")
         ]
+        lived = (await run("replay", "--customer", "ada")).stdout
+        assert (1, 1) == (lived.count("  reset to hello"), lived.count("  moved to plan ")), lived
+        assert "as recorded: each step rests on the record" in lived
+        played = await run("replay", "--customer", "ada", "--with", str(folder), "--json")
+        assert [f"enrollment {number} in welcome was moved {where} on" for where in (f"to plan {second}", "to another step")] == [
+            one.rsplit(" ", 2)[0] for one in json.loads(played.stdout)["moves"]
+        ]
+        assert "left out, the whole life is played" in (await run("replay", "--customer", "ada", "--with", str(folder))).stdout
         wrong = await run("reset", number, "--to", "hallo", "--yes")
         assert (1, True) == (wrong.returncode, "did you mean 'hello'?" in wrong.stderr)
 

@@ -14,7 +14,7 @@ from engine.app.reliving import Relived, compiled_with, read_past, relive
 from engine.delivery.channel import USUAL_ADDRESS, Outgoing, Receipt, Result
 from engine.delivery.deployments import Deployments
 from engine.insight.lived import PRUNED, read_lives
-from engine.insight.retracing import Retraced, place, retrace
+from engine.insight.retracing import Retraced, retrace
 from engine.intake import erasing
 from engine.store.database import run as execute
 from engine.store.database import transaction
@@ -70,7 +70,7 @@ async def retraced(run: Running, user: str) -> Retraced:
 
 def path(told: Retraced) -> list[str]:
     """Where it stood after each step, without repeats."""
-    places = [place(told.life.plan, t.after) for t in told.transitions]
+    places = [t.way[1] for t in told.transitions]
     return [p for p, before in zip(places, ["", *places], strict=False) if p != before]
 
 
@@ -125,7 +125,7 @@ async def test_what_the_engine_did_comes_out_of_the_record(
         assert "look, running" in path(lives["ada"])
         assert path(lives["eve"])[-1] == "ended: silent"
         assert {"ended: cancelled"} == {path(lives["ann"])[-1]}
-        bob = [place(lives["bob"].life.plan, t.after) for t in lives["bob"].transitions]
+        bob = [t.way[1] for t in lives["bob"].transitions]
         assert any(p.startswith("parked at in_") for p in bob)
         messages = {m.key for m in await engine.query("select key from messages")}
         asked = {key for told in lives.values() for key in told.life.messages}

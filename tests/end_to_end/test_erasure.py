@@ -19,7 +19,7 @@ from tests.harness import Running, running
 from tests.people import named, opened
 from tests.planted import ADDRESS, MARK, found, plant, project, said, temporal_texts, told
 
-WITHOUT_TEXT = {"planned", "decisions", "memberships", "stage_history"}
+WITHOUT_TEXT = {"planned", "decisions", "memberships", "moved", "stage_history"}
 """Tables that hold nothing a customer said, which an erasure empties nevertheless."""
 
 

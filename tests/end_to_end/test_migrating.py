@@ -16,10 +16,10 @@ from engine.authoring.project import load_project
 from engine.delivery import moving as handing
 from engine.delivery.channel import Receipt, Result
 from engine.delivery.deployments import Deployments
-from engine.intake import moving
+from engine.intake import erasing, moving
 from engine.store.database import Connection, Database, transaction
 from engine.temporal import activities
-from tests.asking import ask
+from tests.asking import ask, replayed, shown
 from tests.harness import POLICY, Running, running, write_project
 
 HEAD = "journey: welcome\ntier: lifecycle\nenter: {event: signed_up, key: order_id, again: always}\nsteps:\n"
@@ -141,6 +141,9 @@ async def test_random_edits_do_what_was_shown_and_everybody_gets_to_the_end(
         got = Counter((m.customer, m.step) for m in run.email.seen)
         assert {1} == set(got.values()), "nobody has any of them twice"
         assert 8 == sum(n for (_, step), n in got.items() if step == "goodbye")
+        lives = await replayed(run)
+        assert [] == [shown(told) for told in lives if not told.exact]
+        assert {2} == {sum(t.what.startswith("moved to plan") for t in told.transitions) for told in lives}
 
 
 async def test_what_waits_goes_along_or_is_dropped(
@@ -212,6 +215,12 @@ async def test_what_waits_goes_along_or_is_dropped(
             ]
 
         await run.until(over)
+        assert [] == [shown(told) for told in await replayed(run) if not told.exact]
+        await erasing.erase(run.worker.core.intake, ada, "test")
+        assert [0] == [r.n for r in await run.query("select count(state) as n from moved")]
+        assert [] == [shown(told) for told in await replayed(run) if told.differs]
+        await run.query("with gone as (delete from moved returning 1) select count(*) from gone")
+        assert {(False, False)} == {(told.exact, told.to_json()["compared"]) for told in await replayed(run)}
 
 
 async def test_a_reset_and_a_migration_that_is_asked_after_it_both_happen(
@@ -235,3 +244,4 @@ async def test_a_reset_and_a_migration_that_is_asked_after_it_both_happen(
         told = (await ask(run, ada)).passages[0].moments
         new = done.plans()["welcome"]
         assert [f"Went on at hello, and from there with plan {new}."] == [m.text for m in told if m.kind == "moved"]
+        assert [] == [shown(told) for told in await replayed(run) if not told.exact]

@@ -18,7 +18,7 @@ async def test_lives_of_one_customer_share_what_is_read_of_them(monkeypatch: pyt
     for of, name, found in (
         (lives.lived, "enrollments_of", rows),
         (lives.lived, "removes_messages", False),
-        *((lives.lived, name, []) for name in ("inputs", "tasks", "brought_about")),
+        *((lives.lived, name, []) for name in ("inputs", "moved", "parkings", "tasks", "brought_about")),
         *((lives.history, name, []) for name in ("messages", "decisions")),
         (lives, "now", None),
     ):

@@ -159,7 +159,7 @@ async def test_caps_go_on_counting_whatever_is_set(people: People) -> None:
 
 
 async def test_what_is_over_goes_whole(people: People) -> None:
-    """Decisions, inputs of those who left, holds, refusals, calls that were put aside, old rows of the audit log."""
+    """Decisions; inputs, moves and parkings of those who left; holds, refusals, calls put aside, old rows of the audit log."""
     await people.query("update inputs set relayed_at = now() returning id")
     for statement in (
         "insert into decisions (key, customer_id, at, decision, gates, policy, plan) "
@@ -170,6 +170,11 @@ async def test_what_is_over_goes_whole(people: People) -> None:
         "insert into quarantine (source, at, reason, body, message_id, call) values ('s', sojourn_now(), 'r', '{}', 'm', '{}')",
     ):
         await people.query(statement + " returning id")
+    for statement in (
+        "insert into moved select id, 2, sojourn_now(), 2, true, 2, 'p', 'q', false, '[]' from enrollments",
+        "insert into parkings select id, 2, sojourn_now(), 0, 0, 0, 's', 'template' from enrollments",
+    ):
+        assert 2 == len(await people.query(statement + " returning enrollment_id"))
     periods = {"decisions": 3, "inputs": 3, "holds": 3, "refusals": 3, "quarantine": 3, "audit": 3}
     before = await counts(people)
     await walk(expiring(people, **periods))
@@ -178,9 +183,10 @@ async def test_what_is_over_goes_whole(people: People) -> None:
     await walk(expiring(people, **periods))
     after = await counts(people)
     assert {"decisions": 0, "holds": 1, "refusals": 0, "quarantine": 0} == {
-        k: after[k] for k in after if k not in ("inputs", "audit")
+        k: after[k] for k in after if k in ("decisions", "holds", "refusals", "quarantine")
     }
     assert (before["inputs"] - 2, 0) == (after["inputs"], after["audit"])
+    assert (1, 1) == (after["moved"], after["parkings"]), "of the one that has ended nothing is left"
     await pass_days(people, 4)
     await walk(expiring(people, **periods))
     assert 0 == (await counts(people))["holds"]
@@ -188,7 +194,7 @@ async def test_what_is_over_goes_whole(people: People) -> None:
 
 async def counts(people: People) -> dict[str, int]:
     """Rows by table."""
-    tables = ("decisions", "inputs", "holds", "refusals", "quarantine", "audit")
+    tables = ("decisions", "inputs", "holds", "refusals", "quarantine", "audit", "moved", "parkings")
     return {t: (await people.query(f"select count(*) as n from {t}"))[0].n for t in tables}
 
 

@@ -9,7 +9,10 @@ from temporalio import activity
 
 from engine.core import interpreter
 from engine.core.wire import Json
+from engine.insight.timeline import timeline
+from engine.store.database import transaction
 from engine.temporal.activities import Activities
+from tests.asking import ask, replayed, shown
 from tests.harness import HELLO, Running, running, write_project
 
 BROKEN = {"templates/email/hello.txt": HELLO.replace("Hi", "Hi {{ 2 ** (customer.first_name | length) }}")}
@@ -96,6 +99,41 @@ async def test_a_parking_that_is_recorded_again_after_the_retry_parks_nobody(
         await sojourn.track("ada", "confirmed")
         await sojourn.settled()
         assert [("one", "ended", "completed")] == await sojourn.ends()
+
+
+async def test_what_somebody_was_parked_for_is_known_after_the_retry(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str
+) -> None:
+    """When, at which step, why and until when: `why`, also of a moment then, `show` and the replay tell it. In full as long as it
+    lasts; what stays quotes nobody."""
+    folder = write_project(tmp_path, {"journeys/one.yaml": ONE, **BROKEN})
+    async with running(folder, database_url, temporal_address, task_queue_prefix) as sojourn:
+        ada = await sojourn.identify("ada", first_name=TOO_LONG)
+        await sojourn.track("ada", "signed_up")
+        await is_parked(sojourn)
+        (lasting,) = (await ask(sojourn, ada)).passages[0].parkings
+        assert (None, True) == (lasting.until, ":" in lasting.reason)
+        (then,) = [r.now for r in await sojourn.query("select sojourn_now() as now")]
+        assert ["parked"] == [told.state.status for told in await replayed(sojourn)]
+        await mend(sojourn)
+        await sojourn.waiting_in("confirm")
+        (kept,) = await sojourn.query("select enrollment_id, seq, at, step, visit, attempt, reason from parkings")
+        assert (1, 1, "only", 0, 0, "templates/email/hello.txt") == (*kept[:2], *kept[3:])
+        passage, before = (await ask(sojourn, ada)).passages[0], (await ask(sojourn, ada, at=then)).passages[0]
+        (over,) = passage.parkings
+        assert (kept.at, "only", kept.reason) == (over.at, over.step, over.reason)
+        assert ["entered", "parked", "retry", "message"] == [m.kind for m in passage.moments]
+        assert [over.until] == [m.at for m in passage.moments if m.kind == "retry"]
+        assert ("live", "parked", kept.reason) == (passage.status, before.status, before.reason)
+        assert before.now.startswith("Parked at only: templates/email/hello.txt. That was over on ")
+        assert [None] == [p.until for p in before.parkings]
+        async with transaction(sojourn.worker.core.database) as c:
+            lines = (await timeline(c, 1)).lines
+        assert [(kept.at, "only")] == [(line.at, line.step) for line in lines if line.kind == "parked"]
+        (told,) = await replayed(sojourn)
+        assert told.exact, shown(told)
+        parked = [t for t in told.transitions if t.after.status == "parked"]
+        assert [(kept.at, "parked at only: templates/email/hello.txt")] == [(t.at, t.way[1]) for t in parked]
 
 
 async def test_what_happens_to_a_parked_member_is_found_in_the_store_after_the_retry(
