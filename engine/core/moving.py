@@ -21,6 +21,9 @@ COMPANIONS = (".delivery", ".every")
 
 Pairs = tuple[tuple[int, int], ...]
 
+MATCHING = ("event", "replan", "skip")
+"""Kinds of inputs that name operations of their plan."""
+
 
 @dataclass(frozen=True, slots=True)
 class Carried:
@@ -118,7 +121,8 @@ def behind(new: Plan, there: Carried) -> Carried:
 def matched_on(
     old: Plan, new: Plan, pairs: Iterable[tuple[int, int]], kind: str, matched: Iterable[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
-    """What an input that came on `old` satisfies on `new`: the same alternatives of the same waits."""
+    """What an input that came on `old` satisfies on `new`: the same alternatives of the same waits; the step that a skip is
+    for."""
     if old.hash == new.hash:
         return tuple(matched)
     to = dict(pairs)
@@ -128,7 +132,7 @@ def matched_on(
         if there is None:
             continue
         was, will = old.ops[at], new.ops[there]
-        if kind == "replan" and isinstance(will, Wait):
+        if kind == "skip" or (kind == "replan" and isinstance(will, Wait)):
             found.append((there, choice))
         elif isinstance(was, WaitFor) and isinstance(will, WaitFor) and choice < len(was.alternatives):
             wanted = replace(was.alternatives[choice], target=0, message=None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.core.compact import decode_state, encode_state
 from engine.core.enrollment import Input
-from engine.core.moving import matched_on
+from engine.core.moving import MATCHING, matched_on
 from engine.core.plan import Exit, Loop, Plan
 from engine.insight.lived import Life, Moved, Recorded
 
@@ -97,7 +97,7 @@ def _on(one: Recorded, moves: Sequence[Moved], n: int) -> Recorded | None:
     given = one.given
     if n < len(moves) and given.seq >= moves[n].seq:
         return None
-    if not isinstance(given, Input) or given.kind not in ("event", "replan") or not moves:
+    if not isinstance(given, Input) or given.kind not in MATCHING or not moves:
         return one
     matched: Pairs = tuple((op, choice) for op, choice in (one.row.matched if one.row.was is None else one.row.was))
     for moved in moves[:n]:

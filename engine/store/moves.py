@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
+from engine.core.moving import MATCHING
 from engine.core.wire import Json
 from engine.store.database import Connection, fetch, rows, run
 from engine.store.relay import DONE
@@ -143,8 +144,9 @@ async def matching(c: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     return await fetch(
         c,
         "select enrollment_id, seq, kind, matched from inputs where enrollment_id = any(cast(:ids as bigint[])) "
-        "and kind in ('event', 'replan') and matched <> '[]' order by enrollment_id, seq",
+        "and kind = any(cast(:kinds as text[])) and matched <> '[]' order by enrollment_id, seq",
         ids=list(ids),
+        kinds=list(MATCHING),
     )
 
 

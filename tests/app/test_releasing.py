@@ -30,6 +30,7 @@ from engine.delivery.moving import hand_over
 from engine.insight.lived import read_lives
 from engine.insight.retracing import retrace
 from engine.intake.moving import NoSuchStep, OnItsWay, ask_next, reset
+from engine.intake.operators import skip
 from engine.store.database import transaction
 from tests.core.passage import NOON
 from tests.harness import write_project
@@ -315,8 +316,8 @@ async def test_everybody_is_asked_once_batch_by_batch(tmp_path: Path, database_u
 TEXT = STAY.replace("wait: 30d\n    id: month", "send: CHANNEL\n    id: text\n    template: hello\n    topic: news")
 
 
-async def let_go(people: People, state: State) -> tuple[str, State]:
-    """The one enrollment, whose cohort has let it go in `state`, handed over; its plan and state then."""
+async def let_go(people: People, state: State, to: int = 0) -> tuple[str, State]:
+    """The one enrollment, whose cohort has let it go in `state` for operation `to`, handed over; its plan and state then."""
     await people.query(
         "with k as (insert into cohorts (plan, owner, open) select plan, 'test', false from enrollments returning id) "
         "update enrollments set cohort_id = k.id from k returning 1"
@@ -324,7 +325,7 @@ async def let_go(people: People, state: State) -> tuple[str, State]:
     (r,) = await people.query("select id, plan, cohort_id, last_seq from enrollments")
     known = Deployments()
     (m,) = await people.query("select seq, at, reason from inputs where kind = 'move' order by seq desc limit 1")
-    left = replace(state, seq=r.last_seq, left=True, held=(Input(m.seq, m.at, "move", ((state.op, 0),), m.reason),))
+    left = replace(state, seq=r.last_seq, left=True, held=(Input(m.seq, m.at, "move", ((state.op, to),), m.reason),))
     async with transaction(people.core.database) as c:
         await hand_over(c, known, await known.plan(c, r.plan), r.cohort_id, {r.id: left})
     (r,) = await people.query("select plan, state from enrollments")
@@ -375,6 +376,23 @@ async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_pat
         plan, there = await let_go(people, replace(there, status="parked"))
         assert (before, "parked", 1, 1) == (plan, there.status, there.op, there.visit), "it goes on as it stood"
         assert ["live"] == [r.status for r in await people.query("select status from enrollments")]
+
+
+async def test_a_skip_that_comes_before_the_hand_over_is_for_the_same_step_after_it(tmp_path: Path, database_url: str) -> None:
+    """Its cohort has let it go and never hears of it: on the new plan the step stands elsewhere."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter("u")
+        new = STAY.replace("  - wait: 30d", "  - {wait: 1d, id: day}\n  - wait: 20d")
+        await desk.put(desk.compiled(once=new), Wishes("migrate"))
+        async with transaction(people.core.database) as c:
+            assert 1 == await ask_next(c, Deployments())
+        await people.query("update enrollments set step = 'month' returning 1")
+        async with transaction(people.core.database) as c:
+            assert [1] == await skip(c, [1], "test")
+        _, there = await let_go(people, State("waiting", 0, NOON, NOON), 1)
+        assert 1 == there.op
+        assert [[[1, 0]]] == [r.matched for r in await people.query("select matched from inputs where kind = 'skip'")]
 
 
 @pytest.mark.parametrize(("status", "step"), [("deferred", "text"), ("handed_over", None)])
