@@ -25,7 +25,10 @@ Seen = dict[tuple[int, str], list[tuple[int, Context]]]
 
 async def follow(c: Connection, deployment: Deployment, fresh: Mapping[int, tuple[int, str]], now: datetime) -> None:
     """Bring up to date what these events concern, which have just been stored: number → (customer, name). Of whom a merge has
-    made another person everything is made anew."""
+    made another person everything is made anew. What is kept of these customers for definitions that aren't in force is
+    forgotten: an event may count there, and a rollback puts them in force again."""
+    if fresh:
+        await _tidy(c, deployment, sorted({customer for customer, _ in fresh.values()}))
     concerned = {**deployment.definitions.concerned, **dict.fromkeys((JOINED, PARTED), deployment.definitions.kept)}
     fresh = {event: of for event, of in fresh.items() if concerned.get(of[1])}
     if not fresh:
@@ -66,12 +69,17 @@ async def fill_in(c: Connection, deployment: Deployment, customers: Sequence[int
     """Keep for these (locked) customers what is defined now and isn't kept yet, and forget what isn't defined any more. `anew`:
     whatever is kept."""
     kept = deployment.definitions.kept
-    hashes = [] if anew else [d.hash for d in kept]
-    await computed.tidy(c, customers, [*hashes, *deployment.definitions.predicted.values()])
+    await _tidy(c, deployment, customers, anew=anew)
     names = [d.name for d in kept]
     found = {(r.customer_id, r.name): r.definition for r in await computed.of(c, customers, names, [])}
     missing = {i: {d for d in kept if found.get((i, d.name)) != d.hash} for i in customers}
     await computed.put(c, await _made(c, deployment, {i: those for i, those in missing.items() if those}, now))
+
+
+async def _tidy(c: Connection, deployment: Deployment, customers: Sequence[int], *, anew: bool = False) -> None:
+    """Forget what isn't defined any more; `anew`: but predictions, all there is."""
+    hashes = [] if anew else [d.hash for d in deployment.definitions.kept]
+    await computed.tidy(c, customers, [*hashes, *deployment.definitions.predicted.values()])
 
 
 async def _made(
