@@ -22,7 +22,9 @@ def brief(reason: str, rule: str, topic: str) -> str:
         case "hold":
             return f"held back by {rule}"
         case "live":
-            return "the journey had begun anew" if rule == "restarted" else f"the journey had ended: {rule}"
+            return "the journey had begun anew" if rule == "restarted" else "the journey had ended" + (f": {rule}" if rule else "")
+        case "condition":
+            return "its condition no longer held"
         case "reachable":
             return "no address"
         case "suppression":

@@ -1,8 +1,8 @@
 """Gate 6: has the customer agreed to messages on this channel, about this topic? Rules: `semantics.md`, "Consent".
 
 A statement has a breadth: every channel or one, every topic or one. Where a case is in doubt, nothing is sent.
-One that is `cleared` takes back what was said before of exactly its breadth, and wider consents for what it is about; snoozes
-run on.
+One that is `cleared` ends a withdrawal of exactly its breadth, and takes back every consent that was said before it, so far as it
+is about the same; narrower withdrawals and snoozes stay.
 """
 
 from __future__ import annotations
@@ -33,26 +33,22 @@ def consent(case: Case, now: datetime) -> GateAnswer:
     told = _current(said)
     breadths = {(s.channel, s.topic) for s in told}
     withdrawn = [w for b in breadths if (w := _withdrawal(_of(told, b), now))]
-    granted = [g for b in breadths if (g := _grant(_of(told, b), now)) and not _outdone(g, said)]
+    cleared = max((_order(s) for s in said if s.state == "cleared"), default=None)
+    granted = [g for b in breadths if (g := _grant(_of(told, b), now)) and (cleared is None or _order(g) > cleared)]
     for statement in sorted(withdrawn, key=lambda s: (s.until is not None, _order(s))):
         whole = statement.channel == "*" or statement.topic is None
         if whole or not any(_order(g) > _order(statement) for g in granted):
             return _silent(case, statement)
     if granted:
         return _given(case, max(granted, key=_order), about)
-    return _unsaid(case, told, about, now)
+    return _unsaid(case, [s for s in told if cleared is None or _order(s) > cleared], about, now)
 
 
 def agreed(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
     """Whether the latest of these statements about exactly `channel` and `topic` is a consent that lasts, and nothing of it was
     taken back since."""
-    grant = _grant(_of(_uncleared(told), (channel, topic)), now)
+    grant = _grant(_of(told, (channel, topic)), now)
     return grant is not None and not taken_back(told, grant, channel, now)
-
-
-def consented(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> bool:
-    """Whether a consent of exactly this breadth lasts, whatever else stands in its way."""
-    return _grant(_of(_uncleared(told), (channel, topic)), now) is not None
 
 
 def refusal(told: Sequence[ConsentFact], channel: str, topic: str | None, now: datetime) -> ConsentFact | None:
@@ -70,18 +66,16 @@ def awaiting(told: Sequence[ConsentFact], channel: str, topic: str | None, now: 
     """The statements that await their confirmation on `channel` (those about every channel too), about `topic` (None: whatever
     they are about), oldest first. A snooze that is over counts as if it hadn't been said."""
     breadths = {(s.channel, s.topic) for s in told if s.channel in (channel, "*") and topic in (None, s.topic)}
-    told = _uncleared(told)
     latest = [_standing(_of(told, b), now) for b in breadths]
     return sorted((s for s in latest if s is not None and s.state == "pending"), key=lambda s: s.version)
 
 
 def taken_back(told: Iterable[ConsentFact], since: ConsentFact, channel: str, now: datetime) -> bool:
     """Whether after the statement `since` a withdrawal that lasts said no to something that it is about on `channel` ("*": on any
-    of them)."""
+    of them), or something of that was cleared."""
     return any(
-        s.state == "withdrawn"
+        (s.state == "cleared" or (s.state == "withdrawn" and _lasts(s, now)))
         and _order(s) > _order(since)
-        and _lasts(s, now)
         and (s.channel in (channel, "*") or channel == "*")
         and (s.topic == since.topic or None in (s.topic, since.topic))
         for s in _unended(told)
@@ -183,15 +177,6 @@ def _clears(cleared: ConsentFact, statement: ConsentFact) -> bool:
     if (statement.state == "withdrawn" and statement.until is not None) or _order(statement) > _order(cleared):
         return False
     return (statement.channel, statement.topic) == (cleared.channel, cleared.topic)
-
-
-def _outdone(granted: ConsentFact, told: Iterable[ConsentFact]) -> bool:
-    """Whether something narrower was cleared since: the consent holds elsewhere, and lifts what it lifted."""
-    return any(s.state == "cleared" and _covers(granted, s) and _order(s) > _order(granted) for s in told)
-
-
-def _covers(wide: ConsentFact, narrow: ConsentFact) -> bool:
-    return wide.channel in (narrow.channel, "*") and wide.topic in (narrow.topic, None)
 
 
 def _unended(told: Iterable[ConsentFact]) -> list[ConsentFact]:

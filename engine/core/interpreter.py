@@ -127,6 +127,13 @@ def _move(state: State) -> Input | None:
     return next((held for held in state.held if held.kind == "move"), None)
 
 
+def keeps_a_reset(plan: Plan, state: State, given: Given) -> bool:
+    """Whether `given` is a move that lets a reset before it stand, which `state` holds."""
+    if not isinstance(given, Input) or given.kind != "move":
+        return False
+    return any(held.kind == "move" and not _overtaken(plan, held, given) for held in state.held)
+
+
 def _overtaken(plan: Plan, held: Input, move: Input) -> bool:
     """Whether `move` takes the place of `held`: of any other move, but not of a reset (to its own plan) where it leads to another
     plan. The reset is first, and the move is for where that leads."""

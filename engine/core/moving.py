@@ -109,7 +109,12 @@ def in_turn(plan: Plan, asked: Sequence[Input]) -> list[Input]:
 
 def as_before(state: State) -> State:
     """`state`, which was let go, as it goes on where it stands: nothing that it was asked leads anywhere from there."""
-    return replace(state, left=False, held=tuple(given for given in state.held if given.kind != "move"))
+    return replace(without_moves(state), left=False)
+
+
+def without_moves(state: State) -> State:
+    """`state` without the moves that it holds."""
+    return replace(state, held=tuple(given for given in state.held if given.kind != "move"))
 
 
 def behind(new: Plan, there: Carried) -> Carried:

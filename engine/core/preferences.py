@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from engine.core.case import open_case
-from engine.core.consent import awaiting, consent, consented, refusal, taken_back
+from engine.core.consent import awaiting, consent, refusal, taken_back
 from engine.core.facts import ConsentFact, Facts, Message
 from engine.core.policy import Policy
 
@@ -57,7 +57,7 @@ def statements(
     """What has to be said, in order, so that every choice of `wanted` is as it says; nothing where it is so already.
 
     A withdrawal of all channels, of a whole channel, or of a topic on all of them is in the way of anything narrower: it is
-    cleared, with what was agreed to of whole channels before, and what comes back by that and isn't wanted is withdrawn; on
+    cleared, which takes back what was agreed to before, and what policy then gives by itself and isn't wanted is withdrawn; on
     `others`, channels that were not shown, and on those of which nothing is wanted, as a whole: topics that policy will have one
     day too. On channels that are `unproven` what comes back is agreed to once more, so that it can be asked to be confirmed."""
     changes = {choice: on for choice, on in wanted.items() if is_on(policy, facts, choice, now) != on}
@@ -65,7 +65,6 @@ def statements(
     found = [Said(*width, "cleared") for width in widths]
     everything = Choice("*", None) in widths
     channels = sorted({c.channel for c in wanted}) if everything else []
-    found += [Said(channel, None, "cleared") for channel in channels if consented(facts.consents, channel, None, now)]
     found += [Said(other, w.topic, "withdrawn") for w in widths if w.channel == "*" for other in sorted(others)]
     left = set(channels) - {c.channel for c, on in wanted.items() if on}
     found += [Said(channel, None, "withdrawn") for channel in sorted(left)]

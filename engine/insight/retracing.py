@@ -17,7 +17,7 @@ from typing import Any
 from engine.core.compact import EPOCH, encode_command, encode_state
 from engine.core.enrollment import Command, Given, State, Wake
 from engine.core.interpreter import advance, key, park, reissue
-from engine.core.moving import as_before, behind, carried
+from engine.core.moving import as_before, behind, carried, without_moves
 from engine.core.plan import Plan
 from engine.core.wire import Json
 from engine.insight.answering import Answer, Answers
@@ -209,7 +209,7 @@ class _Run:
             return None
         else:
             there = carried(moved.old, moved.new, left, moved.move)
-            self.state = _unmoved((behind(moved.new, there) if moved.behind else there).state)
+            self.state = without_moves((behind(moved.new, there) if moved.behind else there).state)
             step = step_of(moved.new, self.state.op)
             other = moved.old.hash != moved.new.hash
             words += f"moved to plan {moved.new.hash} at {step}" if other else f"reset to {step}"
@@ -241,11 +241,6 @@ def _there(moved: Moved, state: State) -> bool:
     """Whether a state stands where it was let go: no place comes twice."""
     left = moved.state
     return left is not None and state.at is not None and _place(state) == _place(left) and state.status != "ended"
-
-
-def _unmoved(state: State) -> State:
-    """Without the moves that it holds: when they let it go is recorded."""
-    return replace(state, held=tuple(given for given in state.held if given.kind != "move"))
 
 
 def _place(state: State) -> tuple[int, int, int]:

@@ -57,8 +57,8 @@ def deliver(stage: Stage, enrollment: Enrollment, command: Command) -> Outcome:
     except ExpressionError as error:
         draft.broken, unwanted = str(error), False
     if unwanted:
-        stage.say("skip", enrollment, op=command.op, step=draft.op.step)
         _forget(stage, enrollment)
+        stage.say("skip", enrollment, op=command.op, step=draft.op.step)
         outcome = draft.done("next")
     else:
         outcome = _decide(stage, draft, enrollment, people)
@@ -210,6 +210,8 @@ def _forget(stage: Stage, enrollment: Enrollment) -> None:
     """Its condition no longer holds: it waits no longer, and gives back what was set aside for it."""
     customer = enrollment.customer
     waited, enrollment.deferred = enrollment.deferred, None
+    if waited is not None:
+        stage.say("drop", enrollment, **waited, reason="condition")
     if customer.planned.pop(enrollment.id, None) is not None or waited is not None:
         requeue(stage, customer)
 

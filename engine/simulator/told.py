@@ -20,11 +20,12 @@ class Told:
     (its operation, -1: none) say where.
 
     enter · send: handed over on `channel`, with `text`, its words as rendered ("" where nothing is rendered) · defer: for
-    `reason`, `until` then · drop: for `reason`; "live": the journey had ended · task: in queue `reason`, called `title` · call:
-    `reason` is METHOD and URL, `value` the status · emit: the event `reason` · set · start: the journey `reason` · goal, with
-    its `value` · exit with `reason` · parked with `reason` · wait: in this step, at the latest until `until` · branch: went on by
-    `choice`: the number of an arm or alternative from 0, the name of a split's arm, or ELSE, TIMEOUT, HELD_OUT · skip: the step's
-    `if` was false. `rule`: the rule of policy that stood in the way of a message."""
+    `reason`, `until` then · drop: for `reason`; "live": the journey had ended, "condition": the step's `if` no longer held when
+    it was due again · task: in queue `reason`, called `title` · call: `reason` is METHOD and URL, `value` the status · emit: the
+    event `reason` · set · start: the journey `reason` · goal, with its `value` · exit with `reason` · parked with `reason` ·
+    wait: in this step, at the latest until `until` · branch: went on by `choice`: the number of an arm or alternative from 0, the
+    name of a split's arm, or ELSE, TIMEOUT, HELD_OUT · skip: the step's `if` was false. `rule`: the rule of policy that stood in
+    the way of a message."""
 
     at: datetime
     kind: Kind

@@ -21,8 +21,9 @@ from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
 
 from engine.core import compact
 from engine.core.enrollment import NOT_REACHED, Begin, Command, Given, Outcome, State, Wake
-from engine.core.interpreter import advance, park, reissue
+from engine.core.interpreter import advance, keeps_a_reset, park, reissue
 from engine.core.logical import LogicalClock
+from engine.core.moving import without_moves
 from engine.core.plan import Plan, plan_from_json
 from engine.core.wire import Json
 from engine.temporal.grouping import CHUNK, Group, Lanes, group, lanes_from_json, queue_name
@@ -165,6 +166,8 @@ class Cohort:
         state = self.members.get(member)
         if state is None:
             return
+        if keeps_a_reset(self.plan, state, given) and not workflow.patched("reset first"):
+            state = without_moves(state)  # as cohorts did that have met this already
         try:
             after, commands = advance(self.plan, state, given, now)
         except Exception as bug:  # noqa: BLE001 - isolation: one member's impossible state must not stop 499 others

@@ -30,7 +30,7 @@ from engine.delivery.moving import hand_over
 from engine.insight.lived import read_lives
 from engine.insight.retracing import retrace
 from engine.intake.moving import NoSuchStep, OnItsWay, ask_next, reset
-from engine.intake.operators import skip
+from engine.intake.operators import retry, skip
 from engine.store.database import transaction
 from tests.core.passage import NOON
 from tests.harness import write_project
@@ -376,6 +376,24 @@ async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_pat
         plan, there = await let_go(people, replace(there, status="parked"))
         assert (before, "parked", 1, 1) == (plan, there.status, there.op, there.visit), "it goes on as it stood"
         assert ["live"] == [r.status for r in await people.query("select status from enrollments")]
+
+
+@pytest.mark.parametrize("retried", [True, False])
+async def test_a_retry_that_comes_before_the_hand_over_is_not_undone(tmp_path: Path, database_url: str, *, retried: bool) -> None:
+    """Let go parked, retried, handed over: they are live, or nothing would ever be sent to them."""
+    async with opened(tmp_path, database_url, files={"journeys/once.yaml": STAY}) as people:
+        desk = Desk(tmp_path, people)
+        await desk.enter("u")
+        await people.query("update enrollments set status = 'parked', reason = 'a bug', parked_at = now() returning 1")
+        await desk.put(desk.compiled(once=STAY.replace("30d", "20d")), Wishes("migrate"))
+        async with transaction(people.core.database) as c:
+            assert 1 == await ask_next(c, Deployments())
+        if retried:
+            async with transaction(people.core.database) as c:
+                assert [1] == await retry(c, [1], "test")
+        await let_go(people, State("parked", 0, NOON, NOON, reason="a bug"))
+        (row,) = await people.query("select status, reason, parked_at is null as free from enrollments")
+        assert (("live", "", True) if retried else ("parked", "a bug", False)) == tuple(row)
 
 
 async def test_a_skip_that_comes_before_the_hand_over_is_for_the_same_step_after_it(tmp_path: Path, database_url: str) -> None:

@@ -22,7 +22,7 @@ ABOUT = [(channel, topic) for channel in ("email", "sms") for topic in ("news", 
 said = st.builds(
     ConsentFact,
     channel=st.sampled_from(["email", "sms", "*"]),
-    topic=st.sampled_from(["news", "offers", None]),
+    topic=st.sampled_from(["news", "offers", None, "a topic of one day"]),
     state=st.sampled_from(["granted", "withdrawn", "granted", "withdrawn", "pending", "cleared"]),
     at=st.integers(0, 6).map(lambda n: NOW - n * DAY),
     until=st.one_of(st.none(), st.none(), st.integers(-2, 4).map(lambda n: NOW + n * DAY)),

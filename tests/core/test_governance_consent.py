@@ -23,7 +23,7 @@ def said(day: int, channel: str, topic: str | None, state: State, until: datetim
 
 
 OVER = NOON
-GOES = ("pass", "granted")
+GOES, NOBODY = ("pass", "granted"), ("drop", "none")
 LASTING = NOON + timedelta(seconds=1)
 
 
@@ -55,7 +55,11 @@ LASTING = NOON + timedelta(seconds=1)
         ([said(9, "email", "offers", "withdrawn"), said(8, "email", "offers", "cleared")], ("drop", "none")),
         ([said(9, "email", "offers", "granted"), said(8, "email", "offers", "cleared")], ("drop", "none")),
         ([said(9, "email", "offers", "cleared"), said(8, "email", "offers", "granted")], ("pass", "granted")),
-        ([said(9, "email", "offers", "granted"), said(8, "email", None, "withdrawn"), said(7, "email", None, "cleared")], GOES),
+        ([said(9, "email", "offers", "granted"), said(8, "email", None, "withdrawn"), said(7, "email", None, "cleared")], NOBODY),
+        ([said(7, "email", "offers", "granted"), said(9, "email", None, "withdrawn"), said(8, "email", None, "cleared")], GOES),
+        ([said(9, "email", "offers", "granted"), said(8, "*", None, "cleared")], NOBODY),
+        ([said(9, "email", "offers", "pending"), said(8, "*", None, "cleared")], NOBODY),
+        ([said(9, "email", "offers", "withdrawn"), said(8, "*", None, "cleared")], ("drop", "withdrawn")),
         ([said(9, "email", None, "withdrawn"), said(8, "email", "offers", "cleared")], ("drop", "withdrawn")),
         ([said(9, "*", None, "withdrawn"), said(8, "email", None, "cleared")], ("drop", "withdrawn")),
         ([said(9, "*", None, "granted"), said(8, "email", None, "cleared")], ("drop", "none")),

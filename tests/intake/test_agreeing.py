@@ -13,8 +13,16 @@ import pytest
 from engine.app.deploying import deploy
 from engine.app.wiring import open_core
 from engine.authoring.project import load_project
+from engine.core.case import open_case
+from engine.core.consent import consent
 from engine.core.incoming import Incoming
+from engine.core.policy import ConsentRule, Policy, Tier
+from engine.delivery.facts import consent_fact
+from engine.intake.agreeing import CONFIRMATION
 from engine.settings.project import Settings
+from engine.store import customers
+from engine.store.database import transaction
+from tests.core.governing import facts, message
 from tests.harness import POLICY, utc, write_project
 from tests.intake.test_door import Doorway, event
 
@@ -39,6 +47,15 @@ async def door(tmp_path: Path, database_url: str) -> AsyncIterator[Doorway]:
 async def said(door: Doorway) -> list[tuple[Any, ...]]:
     """What is recorded, oldest first."""
     return [tuple(r) for r in await door.query("select channel, topic, state from consents order by id")]
+
+
+async def answer(door: Doorway, customer: int) -> str:
+    """What the gate says to e-mail about news."""
+    async with transaction(door.core.database) as c:
+        told = tuple(consent_fact(r) for r in await customers.consents(c, [customer]))
+    policy = Policy((Tier("lifecycle"),), consent=(ConsentRule("email", double_opt_in=True),), topics=("news", "offers"))
+    asked = open_case(policy, facts(consents=told), message(channel="email", topic="news"))
+    return str(consent(asked, utc("2999-01-01 00:00")).answer)
 
 
 def agrees(number: int, at: datetime | None = None, /, **properties: Any) -> Incoming:
@@ -134,6 +151,22 @@ async def test_what_is_cleared_counts_from_now_and_not_as_history(door: Doorway)
     assert ["withdrawn"] == [state for *_, state in await said(door)]
     await door.accept(agrees(3, state="cleared"), agrees(4, state="gone"))
     assert ["withdrawn", "cleared"] == [state for *_, state in await said(door)]
+
+
+@pytest.mark.parametrize("cleared", [("email", None), ("email", "news"), ("*", None)])
+async def test_what_was_cleared_is_agreed_to_anew(door: Doorway, cleared: tuple[str, str | None]) -> None:
+    """No consent of before comes back by it: where it must be confirmed, it must be once more, a link of before confirms
+    nothing, and what comes late doesn't count."""
+    about = {"channel": cleared[0], "topic": cleared[1]}
+    await door.accept(agrees(1, confirmed=True), agrees(2, topic="offers"))
+    await door.accept(agrees(3, state="withdrawn", **about), agrees(4, state="cleared", **about))
+    (customer, waits) = (await door.query("select customer_id, id from consents where state = 'pending'"))[0]
+    granted = {"channel": "email", "topic": "offers", "state": "granted", "confirmed": True}
+    link = Incoming("track", CONFIRMATION, f"{customer}/{waits}/email", "consent_changed", granted, customer=customer)
+    await door.accept(link, agrees(5), agrees(6, utc("2026-03-01 10:00"), confirmed=True))
+    overtaken = "pending" if cleared[1] is None else "granted"
+    assert [overtaken, "pending", "granted"] == [state for *_, state in await said(door)][4:]
+    assert "drop" == await answer(door, customer)
 
 
 @pytest.mark.parametrize("source", ["token/crm", "shop"])

@@ -1,5 +1,5 @@
 """Records the histories that `test_replay.py` replays, on servers of its own: `python -m tests.temporal.record_histories cohort`
-records those of a cohort, `beside` those of a broadcast and a chore.
+records those of a cohort, `beside` those of a broadcast and a chore, `moved` that of a cohort that lets somebody go.
 
 Run it when a change of the workflow is meant to make new histories, behind `workflow.patched`, and keep the old files: cohorts
 that run in production have such histories. What names the machine that recorded is taken out.
@@ -18,10 +18,15 @@ from typing import Any
 
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from engine.app.deploying import Wishes, deploy
 from engine.app.embedded import Embedded
 from engine.app.ending import end_process
+from engine.authoring.project import load_project
 from engine.core.plan import plan_to_json
 from engine.delivery.channel import Outgoing, Receipt, Result
+from engine.delivery.deployments import Deployments
+from engine.intake import moving
+from engine.store.database import transaction
 from engine.store.schema import migrate
 from engine.temporal.broadcasting import broadcast_id
 from engine.temporal.chore_workflow import CHORE, ChoreRun
@@ -102,6 +107,33 @@ async def _write(file: str, handle: Any) -> None:
     (FOLDER / file).write_text(to_text(None, await handle.fetch_history()))
 
 
+async def record_moved(url: str, address: str, folder: Path) -> None:
+    """Somebody who is reset, and before that is done asked to go on with another plan: the cohort that lets them go."""
+    write_project(folder, {"journeys/sampler.yaml": SAMPLER.replace("timeout: 8s", "timeout: 30d")})
+    async with running(folder, url, address, "recorded", partitions=1, max_size=4) as sojourn:
+        await sojourn.identify("ada")
+        await sojourn.track("ada", "signed_up")
+        await sojourn.waiting_in("confirm", 1)
+        (cohort,) = await sojourn.query("select id, plan from cohorts")
+        plan = next(p for p in (await _plans(sojourn)) if p["journey"] == "sampler")
+        await sojourn.pause()
+        database = sojourn.worker.core.database
+        async with transaction(database) as c:
+            await moving.reset(c, Deployments(), [1], "first", "recorder")
+        longer = write_project(folder, {"journeys/sampler.yaml": SAMPLER.replace("timeout: 8s", "timeout: 60d")})
+        await deploy(database, load_project(longer, {"email", "sms"}), "recorder", Wishes("migrate"))
+        mover = moving.Moving(database, Deployments())
+        while await mover.round():
+            pass
+        sojourn.resume()
+        await sojourn.until(lambda: len(sojourn.email.seen) == 2)
+        await sojourn.pause()
+        journeys = sojourn.worker.relay.journeys
+        handle = journeys.client.get_workflow_handle(journeys.cohort_id(cohort.id))
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / "moved.json").write_text(to_text(plan, await handle.fetch_history()))
+
+
 async def record(url: str, address: str, folder: Path) -> None:
     """One cohort of four: one confirmed, one parked and retried, one silent, one that left; rolled once. A file for each run."""
     write_project(folder, {"journeys/sampler.yaml": SAMPLER})
@@ -153,7 +185,8 @@ async def _plans(sojourn: Running) -> list[Any]:
         return [plan_to_json(p) for p in await deployments.plans_needed(c)]
 
 
-RECORDERS: Mapping[str, Callable[[str, str, Path], Awaitable[None]]] = {"cohort": record, "beside": record_beside}
+Recorder = Callable[[str, str, Path], Awaitable[None]]
+RECORDERS: Mapping[str, Recorder] = {"cohort": record, "beside": record_beside, "moved": record_moved}
 
 
 def main(names: list[str]) -> None:

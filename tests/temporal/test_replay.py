@@ -104,12 +104,23 @@ async def test_another_order_of_commands_is_refused(monkeypatch: pytest.MonkeyPa
     assert [True] * len(files) == ["Nondeterminism" in one.reason for one in told]
 
 
+async def test_where_a_move_meets_a_reset_cohorts_of_before_go_on_as_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lets a reset stand beside a later move is behind a mark in the history: without one, as in histories of before, the
+    move takes its place."""
+    kept = from_file(FOLDER / "moved.json")
+    SHELF.add(plan_from_json(kept.plan))
+    marks = [e for e in json.loads(kept.history.to_json())["events"] if "markerRecordedEventAttributes" in e]
+    assert ["reset first"] == [json.loads(base64.b64decode(text))["id"] for text in _data(marks)]
+    monkeypatch.setattr("engine.temporal.workflow.keeps_a_reset", lambda *_: False)
+    assert [True] == ["Nondeterminism" in one.reason async for one in replaying.replay(from_files([kept]))]
+
+
 def test_files_say_what_they_are_of() -> None:
     """A cohort, a broadcast with its turn, a chore; and that the run is over."""
     found = {file.stem: from_file(file).run for file in HISTORIES}
     told = {stem: (run.kind, run.name, run.open) for stem, run in found.items()}
     cohort = ("cohort", str(found["sampler-1"].cohort), False)
-    assert {"sampler-1": cohort, "sampler-2": cohort} | {
+    assert {"sampler-1": cohort, "sampler-2": cohort, "moved": ("cohort", "1", True)} | {
         "broadcast": ("broadcast", "1-0", False),
         "chore": ("chore", "some", False),
     } == told

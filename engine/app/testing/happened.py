@@ -24,9 +24,7 @@ async def lines_of(c: Connection, customer: int, sinks: Iterable[Sink], now: dat
         if r.status == "sent":
             found.append({"at": r.sent_at, "send": r.channel, **told, "text": texts[r.key]})
         elif r.status == "dropped":
-            found.append(
-                {"at": r.decided_at, "drop": r.channel, **told, "reason": r.reason, "words": brief(r.reason, r.rule, r.topic)}
-            )
+            found.append({"at": r.dropped_at, "drop": r.channel, **told, **_why(r)})
     for r in await fetch(c, DEFERRALS, customer=customer):
         told = {"journey": r.journey, "template": r.template, "until": r.until}
         found.append({"at": r.at, "defer": r.channel, **told, **_why(r)})
@@ -44,10 +42,17 @@ def _why(row: Row[Any]) -> Line:
 
 
 MESSAGES = (
-    "select key, journey, channel, template, coalesce(topic, '') as topic, status, reason, sent_at, decided_at, coalesce(("
-    "select rule from decisions d where d.key = m.key order by d.id desc limit 1), '') as rule "
-    "from messages m where customer_id = :customer"
+    "select m.key, m.journey, m.channel, m.template, coalesce(m.topic, '') as topic, m.status, m.reason, m.sent_at, "
+    "coalesce(case when given_up then case m.reason when 'live' then e.ended_at else least(d.until, again.at) end end, "
+    "m.decided_at) as dropped_at, case when given_up then '' else coalesce(d.rule, '') end as rule "
+    "from messages m join enrollments e on e.id = m.enrollment_id "
+    "left join lateral (select * from decisions where key = m.key order by id desc limit 1) d on true "
+    "left join lateral (select min(i.at) as at from inputs i where i.enrollment_id = e.id and i.kind = 'again' and i.at >= d.at) "
+    "again on true cross join lateral (select m.until is null and coalesce(d.decision, '') in ('allow', 'defer') as given_up) g "
+    "where m.customer_id = :customer"
 )
+"""What was given up without another decision, as its journey had ended or its step's `if` no longer held: not for the reason for
+which it was decided last, and not then, but at the journey's end or when it was due again."""
 DEFERRALS = (
     "select d.at, d.reason, d.rule, d.until, m.journey, m.channel, m.template, coalesce(m.topic, '') as topic from decisions d "
     "join messages m on m.key = d.key where d.decision = 'defer' and d.customer_id = :customer"
