@@ -103,12 +103,14 @@ async def let_go(c: Connection, cohort: int, plan: str, ids: Sequence[int]) -> l
 
 async def go_on(c: Connection, cohort: int, items: Sequence[Mapping[str, Any]]) -> None:
     """Take enrollments out of `cohort`, which admits nobody any more (one who came back would not be heard there), to go on with
-    another plan: id, plan, step, state, wake_at, status, over (the number of the last input up to which their moves are done)."""
+    another plan: id, plan, step, state, wake_at, status (where it was let go parked: as it is, for it may have been retried
+    meanwhile), over (the number of the last input up to which their moves are done)."""
     await run(c, "update cohorts set open = false where id = :cohort", cohort=cohort)
     await run(
         c,
         "update enrollments set plan = r.plan, cohort_id = null, step = r.step, state = r.state, wake_at = r.wake_at, "
-        "status = r.status, reason = case when r.status = 'live' then '' else enrollments.reason end from "
+        "status = case when r.status = 'parked' then enrollments.status else r.status end, "
+        "reason = case when r.status = 'live' then '' else enrollments.reason end from "
         "jsonb_to_recordset(cast(:rows as jsonb)) as r(id bigint, plan text, step text, state jsonb, wake_at timestamptz, "
         "status text) where enrollments.id = r.id and enrollments.status <> 'ended'",
         rows=rows(items),
