@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -366,13 +367,19 @@ async def test_both_know_what_time_alone_does(tmp_path: Path, skipping: Workflow
 @pytest.mark.parametrize(
     ("journey", "call", "message"),
     [
+        ("ordered", {"order_id": True}, "properties.order_id must be text, this is true"),
+        ("ordered", {"order_id": 2.5}, "properties.order_id must be text or a whole number of at most 64 bits: send identifiers"),
+        ("ordered", {"order_id": [1, 2]}, "properties.order_id must be text, this is a list"),
+        ("ordered", {"order_id": "  "}, "properties.order_id is blank"),
+        ("ordered", {"key": "  "}, "key is blank"),
+        ("ordered", {"key": "x" * 3000}, "key is longer than 512 bytes"),
         ("orderd", {}, "there is no journey 'orderd': did you mean 'ordered'?"),
         ("weekly", {}, "the journey 'weekly' can't be entered by a call: write `enter: {api: true}` into the journey"),
         ("ordered", {"by": "bob"}, "key is missing: this journey has one enrollment per order_id"),
         ("invited", {"key": "A1"}, "this journey's api entry has no key, so none can be given: one customer is in it once"),
     ],
 )
-def test_a_call_that_the_api_refuses_isnt_taken(tmp_path: Path, journey: str, call: dict[str, str], message: str) -> None:
+def test_a_call_that_the_api_refuses_isnt_taken(tmp_path: Path, journey: str, call: dict[str, Any], message: str) -> None:
     """In a test that nobody has validated either; the words are the API's."""
     happening = {"at": "2026-03-02 10:00", "enroll": journey, **call}
     test = Written.model_validate({"test": "a call", "journeys": ["ordered", "weekly", "invited"], "events": [happening]})
