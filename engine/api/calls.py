@@ -13,15 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from engine.api.errors import Refusal
-from engine.api.reading import CALL_LIMIT, checked, kind_of
+from engine.api.reading import CALL_LIMIT, checked
 from engine.core.incoming import Incoming
 from engine.core.wire import Json
+from engine.intake.naming import Unfit, kind_of, name_in
 
 MOST = 2500
 """Calls in one batch, as Segment has it."""
-
-NAME_LIMIT = 512
-"""Bytes of an identifier, a message id and an event's name: they are indexed."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -229,21 +227,12 @@ def corrected(said: datetime, sent: datetime, received: datetime) -> datetime:
 def name_of(call: Mapping[str, Any], field: str, at: str = "") -> str:
     """An identifier or a name: text, or a whole number, which becomes text; "" where there is none. Raises Refusal (400)."""
     value = call.get(field)
-    if value is None or value == "":
-        return ""
-    if isinstance(value, float):
-        hint = "send identifiers as text: numbers in JSON lose digits"
-        raise Refusal(400, "bad_field", f"{at}{field} must be text or a whole number of at most 64 bits", hint)
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Refusal(400, "bad_field", f"{at}{field} must be text, this is {kind_of(value)}")
-    text = str(value)
-    if "\x00" in text:
-        checked(text, f"{at}{field}")
-    if not text.strip():
-        raise Refusal(400, "bad_field", f"{at}{field} is blank")
-    if len(text) * 4 > NAME_LIMIT and len(text.encode()) > NAME_LIMIT:
-        raise Refusal(400, "bad_field", f"{at}{field} is longer than {NAME_LIMIT} bytes")
-    return text
+    if isinstance(value, str) and "\x00" in value:
+        checked(value, f"{at}{field}")
+    try:
+        return name_in(value)
+    except Unfit as unfit:
+        raise Refusal(400, "bad_field", f"{at}{field} {unfit}", unfit.hint) from None
 
 
 def object_of(call: Mapping[str, Any], field: str, at: str = "") -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from engine.intake.entering import CantEnroll, way_in, with_key
 from engine.store import profiles, refusals
 from engine.store.database import now, transaction
 
-STATUS = {"unknown_journey": 404, "no_api_entry": 409, "no_key": 400, "key_missing": 400}
+STATUS = {"unknown_journey": 404, "no_api_entry": 409, "no_key": 400, "key_missing": 400, "bad_field": 400}
 """What a call gets that can't enroll anybody."""
 
 
@@ -49,10 +49,9 @@ def routes(reach: Reach) -> APIRouter:
             plans = (await reach.deployments.current(c)).plans
         try:
             plan, entry = way_in(plans, name)
-            properties = with_key(entry, name_of(body, "key"), object_of(body, "properties"))
+            properties, key = with_key(entry, body.get("key"), object_of(body, "properties"))
         except CantEnroll as cant:
             raise Refusal(STATUS[cant.code], cant.code, str(cant), cant.hint) from None
-        key = "" if entry.key is None else name_of(properties, entry.key, "properties.")
         user = name_of(body, "userId")
         if not user:
             raise Refusal(400, "no_identifier", "userId is missing", "an enrollment is a customer's")

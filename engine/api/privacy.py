@@ -15,12 +15,13 @@ from engine.api import describe
 from engine.api.customers import answer, customer_of
 from engine.api.errors import Refusal
 from engine.api.reach import Reach
-from engine.api.reading import CALL_LIMIT, kind_of, read_json
+from engine.api.reading import CALL_LIMIT, read_json
 from engine.api.rights import caller
 from engine.api.taking import patiently
 from engine.insight.export import export as export_of
 from engine.intake import erasing, standing
 from engine.intake.door import Intake
+from engine.intake.naming import kind_of
 from engine.store.database import snapshot
 
 AT_ONCE = 2

@@ -12,6 +12,7 @@ import orjson
 from fastapi import Request
 
 from engine.api.errors import Refusal
+from engine.intake.naming import kind_of
 
 CALL_LIMIT = 32 * 1024
 """Bytes of one call, as Segment has it."""
@@ -125,13 +126,3 @@ def _flaw(value: Any, depth: int) -> tuple[str, str, list[str | int]] | None:
             flaw[2].append(key)
             return flaw
     return None
-
-
-def kind_of(value: Any) -> str:
-    """What `value` is, in JSON's words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    names = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
-    return names[type(value)]

@@ -16,7 +16,19 @@ from rich.text import Text
 
 from engine.cli.authoring import count
 from engine.cli.located import compile_project, locate
-from engine.cli.terminal import HERE, Code, Failure, JsonOption, ProjectOption, bars, out, path_option, print_json, say
+from engine.cli.terminal import (
+    HERE,
+    Code,
+    Failure,
+    JsonOption,
+    ProjectOption,
+    bars,
+    out,
+    path_option,
+    path_reader,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from engine.app.testing.covering import Cover
@@ -31,11 +43,20 @@ class Engine(StrEnum):
     TEMPORAL = "temporal"
 
 
+def _named(text: str) -> str:
+    """What is to be run, as typed. Raises Failure for an empty text."""
+    path_reader("PATH", "a test file, a folder of them or a journey")(text)
+    return text
+
+
 def test(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH|JOURNEY", help="Test files, folders of them, or journeys; without any, all.", show_default=False
+            metavar="PATH|JOURNEY",
+            help="Test files, folders of them, or journeys; without any, all.",
+            parser=_named,
+            show_default=False,
         ),
     ] = None,
     text: Annotated[str, typer.Option("-k", "--title", metavar="TEXT", help="Only tests whose title has this in it.")] = "",

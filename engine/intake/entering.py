@@ -19,13 +19,15 @@ from engine.core.plan import Entry, Plan
 from engine.core.wire import Json
 from engine.delivery.deployment import KEY_LIMIT, Deployment
 from engine.delivery.people import People
+from engine.intake.naming import Unfit, name_in
 from engine.intake.person import Inside, Person, written
 from engine.settings.problems import nearest
 from engine.store.customers import LANES
 
 
 class CantEnroll(Exception):
-    """A call can't enroll anybody so. `code`: unknown_journey, no_api_entry, no_key or key_missing · `hint`: what to do."""
+    """A call can't enroll anybody so. `code`: unknown_journey, no_api_entry, no_key, key_missing or bad_field ·
+    `hint`: what to do."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         self.code, self.hint = code, hint
@@ -44,16 +46,26 @@ def way_in(plans: Mapping[str, Plan], name: str) -> tuple[Plan, Entry]:
     return plan, entry
 
 
-def with_key(entry: Entry, key: str, properties: Mapping[str, Json]) -> dict[str, Json]:
-    """The properties of a call with its `key` ("": none) put where the `api` entry looks for it. Raises CantEnroll."""
+def with_key(entry: Entry, key: Json, properties: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
+    """The properties of a call with its `key` (None or "": none) put where the `api` entry looks for it; and the key as text, ""
+    where the entry has none. Raises CantEnroll."""
+    given = _key_in(key, "key")
     if entry.key is None:
-        if key:
+        if given:
             raise CantEnroll("no_key", "this journey's api entry has no key, so none can be given", "one customer is in it once")
-        return dict(properties)
-    found = {**properties, entry.key: key} if key else dict(properties)
-    if found.get(entry.key) in (None, ""):
+        return dict(properties), ""
+    found = {**properties, entry.key: given} if given else dict(properties)
+    text = given or _key_in(found.get(entry.key), f"properties.{entry.key}")
+    if not text:
         raise CantEnroll("key_missing", f"key is missing: this journey has one enrollment per {entry.key}")
-    return found
+    return found, text
+
+
+def _key_in(value: Json, name: str) -> str:
+    try:
+        return name_in(value)
+    except Unfit as unfit:
+        raise CantEnroll("bad_field", f"{name} {unfit}", unfit.hint) from None
 
 
 def opens(entry: Entry, plan: Plan, incoming: Incoming) -> bool:

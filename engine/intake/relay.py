@@ -234,7 +234,7 @@ class Relay:
                 ended = await store.ended(c, members)
                 await store.relayed(c, [r.id for r in inputs if r.enrollment_id in ended], "came after the end")
                 if live:
-                    log.warning("cohort %s is over with %s live members: they go on in another", cohort, len(live))
+                    log.warning("cohort %s is over; live members who go on in another: %s", cohort, len(live))
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -85,7 +85,10 @@ def typed(node: Node | None) -> Any:
     if isinstance(node, List):
         return [typed(v) for v in node.items]
     if isinstance(node, Text) and node.plain and (node.value in ("true", "false", "null") or _NUMBER.fullmatch(node.value)):
-        value = json.loads(node.value)
+        try:
+            value = json.loads(node.value)
+        except ValueError:  # Python reads no whole number of more than 4300 digits
+            return node.value
         return value if not isinstance(value, float) or math.isfinite(value) else node.value
     return plain(node)
 

@@ -18,6 +18,7 @@ from engine.core.logical import LogicalClock
 from engine.delivery.channel import USUAL_ADDRESS
 from engine.delivery.deployment import Deployment
 from engine.simulator import answering, calendar, door, moving, sending
+from engine.simulator.lasting import Lasting, is_void
 from engine.simulator.memory import Enrollment
 from engine.simulator.stage import (
     DAY,
@@ -69,6 +70,7 @@ class Play:
         stage.accept = partial(door.accept, stage)
         stage.repeats = set() if repeats else None
         self._refused: list[tuple[Incoming, str]] = []
+        self._lasting: Lasting | None = None
         calendar.begin(stage)
 
     @property
@@ -102,14 +104,19 @@ class Play:
                 self._refused.append((one, answer.quarantined))
 
     def run(self, until: datetime | None = None) -> None:
-        """Let time pass until `until`, with what is due then; None: until nothing is to come but what comes again for ever."""
+        """Let time pass until `until`, with what is due then; None: until nothing is to come but what comes again for ever. What
+        comes again brings people in as long as something of what was to come at first still is."""
         stage = self._stage
         self._settle()
+        self._lasting = Lasting(stage) if until is None else None
         while until is not None or self._ends():
             found = self._next()
             if found is None or (until is not None and found[0] > until):
                 break
             self._do(found)
+        if self._lasting is not None:
+            self._lasting.give_back()
+            self._lasting = None
         if until is not None and until > stage.now:
             stage.now = until.astimezone(UTC)
 
@@ -121,6 +128,8 @@ class Play:
 
     def _next(self) -> Due | None:
         due, recurring = self._stage.due, self._stage.recurring
+        if self._lasting is not None:
+            self._lasting.set_aside()
         if due and recurring:
             return min(due[0], recurring[0])
         return due[0] if due else recurring[0] if recurring else None
@@ -128,7 +137,7 @@ class Play:
     def _ends(self) -> bool:
         """Whether something is to come that doesn't come again for ever; what nobody waits for any more is forgotten."""
         due = self._stage.due
-        while due and _is_void(due[0]):
+        while due and is_void(due[0]):
             heapq.heappop(due)
         return bool(due)
 
@@ -144,7 +153,7 @@ class Play:
     def _happens(self, one: Due) -> None:
         stage, (_, _, kind, about) = self._stage, one
         if kind == WAKE:
-            if not _is_void(one):
+            if not is_void(one):
                 stage.give(about, Wake())
         elif kind == ELSEWHERE:
             moving.time_passed(stage, about)
@@ -184,14 +193,3 @@ class Play:
         else:
             stage.give(enrollment, answering.evaluate(stage, enrollment, command))
             moving.watch(stage, enrollment)
-
-
-def _is_void(one: Due) -> bool:
-    """Whether what was to happen won't: nobody waits for that moment any more, or the day was planned anew."""
-    at, _, kind, about = one
-    if kind == WAKE:
-        return not (about.state.wake == at and about.state.status == "waiting")
-    if kind == DAY:
-        customer, number, occasion = about
-        return customer.dates.get(number) is not occasion
-    return False

@@ -46,6 +46,11 @@ async def test_a_key_gives_one_enrollment_each(api: Api) -> None:
     assert [r.key for r in await api.query("select key from enrollments order by id")] == ["A1", "2", "A3"]
     assert error(await enroll(api, "ordered", userId="ada")) == (400, "key_missing")
     assert error(await enroll(api, "invited", userId="ada", key="A1")) == (400, "no_key")
+    for wrong in (True, 2.5, [1, 2], "  ", "x" * 600):
+        assert error(await enroll(api, "ordered", userId="ada", key=wrong)) == (400, "bad_field")
+        assert error(await enroll(api, "ordered", userId="ada", properties={"order_id": wrong})) == (400, "bad_field")
+    assert error(await enroll(api, "ordered", userId="ada", key="x\0")) == (400, "bad_text")
+    assert len((await enroll(api, "ordered", userId="bob", properties={"order_id": 0})).json()["enrollments"]) == 1
     assert error(await enroll(api, "invited")) == (400, "no_identifier")
 
 

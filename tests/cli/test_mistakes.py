@@ -65,6 +65,11 @@ def test_nonsense_is_refused_in_a_line(
         (["token", "list", "--project", ""], ["--project is empty", "name a folder; `.` is the one you are in"]),
         (["export", "ada", "--out", ""], ["--out is empty", "name a file"]),
         (["import", "events", ""], ["FILE is empty", "name a file"]),
+        (["test", ""], ["PATH is empty", "name a test file, a folder of them or a journey; `.` is the one you are in"]),
+        (
+            ["test", "welcome", " "],
+            ["PATH is empty", "name a test file, a folder of them or a journey; `.` is the one you are in"],
+        ),
         (["replay", "--customer", "ada", "--with", ""], ["--with is empty", "name a folder or a file"]),
         (
             ["diff", "", "deployed"],
@@ -83,11 +88,16 @@ def test_an_empty_text_is_no_path(
     assert [True] * len(told) == [line.startswith(part) for line, part in zip(said, told, strict=True)]
 
 
-def test_every_option_that_names_a_path_is_one_of_those() -> None:
-    """Where one were read otherwise, an empty text would be the current folder again."""
+def test_every_option_and_argument_that_names_a_path_is_one_of_those() -> None:
+    """Where one were read otherwise, an empty text would be the current folder again: by its type, or by what help calls it."""
     written = "\n".join(file.read_text() for file in Path(engine.cli.__file__).parent.glob("*.py"))
     assert re.findall(r"Annotated\[\s*Path\b", written)
-    assert [] == re.findall(r"Annotated\[\s*Path(?: \| None)?,\s*typer\.Option", written)
+    made = r"typer\.(?:Option|Argument)\(((?:[^()]|\([^()]*\))*)\)"
+    typed = re.findall(rf"Annotated\[\s*(?:list\[)?Path\b[^,]*,\s*{made}", written)
+    called = [d for d in re.findall(made, written) if re.search(r'metavar="[^"]*\b(PATH|FILE|DIR)\b', d)]
+    assert called
+    assert typed
+    assert [] == [d for d in called + typed if "parser=" not in d]
 
 
 def test_an_address_of_the_database_that_cannot_be_read_is_named(

@@ -144,6 +144,27 @@ CALLS = """
     - {at: 2026-03-02 10:00, enroll: ordered, order_id: A2}
     - {at: 2026-03-02 10:00, enroll: guided, by: bob}
     - {at: 2026-03-02 10:00, enroll: welcome}
+- test: one beside the only journey of the test
+  journey: guided
+  events:
+    - {at: 2026-03-02 10:00, enroll: ordered, order_id: 0}
+- test: a key that is there and is nothing
+  journey: ordered
+  events:
+    - {at: 2026-03-02 10:00, enroll: ordered, order_id: 0}
+    - {at: 2026-03-02 10:00, enroll: ordered, order_id: null}
+    - {at: 2026-03-02 10:00, enroll: ordered, order_id: ""}
+"""
+STORED = """
+- test: what no database holds, and no clock
+  journey: welcome
+  customer: {first_name: "A\\0"}
+  calls: [{url: "http://crm.example", json: {a: ["b\\0"]}}]
+  until: 9001-01-01
+  events:
+    - {at: 0001-01-01, event: signed_up}
+    - {at: 2026-03-02 10:00, event: signed_up, "n\\0": 1, plan: ["x\\0"]}
+    - {at: 2026-03-02 10:00, enroll: welcome, key: "x\\0"}
 """
 ODD = """
 - test: lines that are both or neither
@@ -169,10 +190,25 @@ def test_calls_that_cant_enroll_are_mistakes_too(shop: Path, capsys: pytest.Capt
         ("SJ428", 6): "the journey 'welcome' can't be entered by a call: write api: true as an entry of it, also beside others",
         ("SJ428", 7): "key is missing, and 'ordered' has one enrollment per order_id: write key: or order_id:",
         ("SJ428", 8): "the api entry of 'guided' has no key, so none can be given: take it out",
-        ("SJ428", 15): "this test doesn't run the journey 'welcome': name it under journeys: of the test",
+        ("SJ428", 15): "this test doesn't run the journey 'welcome': name it under journeys: too",
+        ("SJ428", 19): "this test doesn't run the journey 'ordered': write `journeys: [guided, ordered]` in place of `journey:`",
+        ("SJ428", 24): "key is missing, and 'ordered' has one enrollment per order_id: write key: or order_id:",
+        ("SJ428", 25): "key is missing, and 'ordered' has one enrollment per order_id: write key: or order_id:",
         ("SJ114", 5): "'enroll' and 'event' can't stand in one item: make two of it: begin the second with its own '-'",
         ("SJ113", 6): "a line of events needs exactly one of: event, enroll: ",
     } == found
+
+
+def test_what_the_real_engine_couldnt_hold_is_a_mistake(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NUL characters, in the API's words, and moments that no clock can count from."""
+    (shop / "journeys/tests/stored.yaml").write_text(STORED)
+    capsys.readouterr()
+    assert 1 == main.run(["test"]) == main.run(["validate", "--json"])
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    nul = "this holds a NUL character: no text may hold a NUL character"
+    far = "is too far away for a test: write a year from 1970 to 9000"
+    lines = [(4, nul), (5, nul), (6, f"'9001-01-01' {far}"), (8, f"'0001-01-01' {far}"), (9, nul), (9, nul), (10, nul)]
+    assert lines == [(p["line"], f"{p['message']}: {p['hint']}") for p in problems if p["code"] == "SJ112"]
 
 
 def test_an_event_that_doesnt_fit_its_types_is_told_as_such(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

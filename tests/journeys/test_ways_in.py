@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -29,6 +30,9 @@ BY_CALENDAR = {
     "ordered": "{api: true, key: order_id}\n",
     "seated": "{api: true, again: always, if: entry.seats >= 3 and entry.code == '007'}\n",
     "patient": "[{schedule: {cron: 0 9 * * mon}, audience: looking}, {event: asked, again: never}]\nexit: [{event: pinged}]\n",
+    "anew": "{schedule: {at: '09:00', days: [mon], timezone: customer}, audience: customer.country == 'IT', "
+    "while_active: restart}\n",
+    "beside": "{schedule: {at: '09:00', days: [mon]}, audience: customer.country == 'IT', while_active: parallel}\n",
 }
 CALENDAR_TRACKING = """
 events:
@@ -85,6 +89,66 @@ CALENDAR_TESTS = """
   expect:
     - {at: 2026-03-03 10:00, send: email, template: hello}
     - {at: 2026-03-04 10:00, exit: pinged}
+
+- test: a schedule that comes before those of the last time are through ends no less
+  journey: anew
+  customer: {email: qi@example.com, timezone: America/New_York, country: IT}
+  events:
+    - {at: 2026-03-03 10:00, event: asked}
+    - {at: 2026-03-10 10:00, event: asked}
+  expect:
+    - {at: 2026-03-09 09:00, send: email, template: hello}
+    - {at: 2026-03-16 09:00, exit: restarted}
+    - {at: 2026-03-16 09:00, send: email, template: hello}
+    - {at: 2026-03-24 09:00, exit: completed}
+
+- test: nor where each time is beside the last
+  journey: beside
+  customer: {email: ro@example.com, country: IT}
+  events:
+    - {at: 2026-03-03 10:00, event: asked}
+    - {at: 2026-03-10 10:00, event: asked}
+  expect:
+    - {at: 2026-03-09 09:00, send: email, template: hello}
+    - {at: 2026-03-16 09:00, send: email, template: hello}
+    - {at: 2026-03-17 09:00, exit: completed}
+    - {at: 2026-03-24 09:00, exit: completed}
+
+- test: a turn at the very end of a test is part of it
+  journey: weekly
+  customer: {email: sal@example.com, timezone: America/New_York, country: IT}
+  until: 2026-03-17 09:00
+  expect:
+    - {at: 2026-03-17 09:00, send: email, template: hello}
+
+- test: and a date
+  journey: birthday
+  customer: {email: tia@example.com, timezone: Europe/Rome, birthday: 1990-03-10}
+  until: 2026-03-10 09:00
+  events:
+    - {at: 2026-03-02 10:00, event: asked}
+  expect:
+    - {at: 2026-03-10 09:00, send: email, template: hello}
+
+- test: and a call
+  journey: ordered
+  customer: {email: ugo@example.com}
+  until: 2026-03-02 10:00
+  events:
+    - {at: 2026-03-02 10:00, enroll: ordered, key: A1}
+  expect:
+    - {at: 2026-03-02 10:00, send: email, template: hello}
+
+- test: and the end of a wait
+  journey: beside
+  customer: {email: vi@example.com, country: IT}
+  until: 2026-03-17 09:00
+  events:
+    - {at: 2026-03-03 10:00, event: asked}
+  expect:
+    - {at: 2026-03-09 09:00, send: email, template: hello}
+    - {at: 2026-03-16 09:00, send: email, template: hello}
+    - {at: 2026-03-17 09:00, exit: completed}
 
 - test: nobody is in another one's time
   journey: once
@@ -259,6 +323,8 @@ def by_calendar(folder: Path) -> Compiled:
     """A journey for each way in that isn't an event of the customer's."""
     files = {f"journeys/{name}.yaml": f"journey: {name}\ntier: lifecycle\nenter: {e}{SEND}" for name, e in BY_CALENDAR.items()}
     files["journeys/patient.yaml"] += "  - {wait: 30d, id: long}\n"
+    for name in ("anew", "beside"):
+        files[f"journeys/{name}.yaml"] += "  - {wait: 8d, id: long}\n"
     files |= {
         "journeys/tracking.yaml": CALENDAR_TRACKING,
         "journeys/segments.yaml": CALENDAR_SEGMENTS,
@@ -301,13 +367,19 @@ async def test_both_know_what_time_alone_does(tmp_path: Path, skipping: Workflow
 @pytest.mark.parametrize(
     ("journey", "call", "message"),
     [
+        ("ordered", {"order_id": True}, "properties.order_id must be text, this is true"),
+        ("ordered", {"order_id": 2.5}, "properties.order_id must be text or a whole number of at most 64 bits: send identifiers"),
+        ("ordered", {"order_id": [1, 2]}, "properties.order_id must be text, this is a list"),
+        ("ordered", {"order_id": "  "}, "properties.order_id is blank"),
+        ("ordered", {"key": "  "}, "key is blank"),
+        ("ordered", {"key": "x" * 3000}, "key is longer than 512 bytes"),
         ("orderd", {}, "there is no journey 'orderd': did you mean 'ordered'?"),
         ("weekly", {}, "the journey 'weekly' can't be entered by a call: write `enter: {api: true}` into the journey"),
         ("ordered", {"by": "bob"}, "key is missing: this journey has one enrollment per order_id"),
         ("invited", {"key": "A1"}, "this journey's api entry has no key, so none can be given: one customer is in it once"),
     ],
 )
-def test_a_call_that_the_api_refuses_isnt_taken(tmp_path: Path, journey: str, call: dict[str, str], message: str) -> None:
+def test_a_call_that_the_api_refuses_isnt_taken(tmp_path: Path, journey: str, call: dict[str, Any], message: str) -> None:
     """In a test that nobody has validated either; the words are the API's."""
     happening = {"at": "2026-03-02 10:00", "enroll": journey, **call}
     test = Written.model_validate({"test": "a call", "journeys": ["ordered", "weekly", "invited"], "events": [happening]})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
@@ -25,7 +27,7 @@ def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mappin
     ServerError."""
     words = TelemetryConfig(logging=LoggingConfig(TelemetryFilter(core_level="ERROR", other_level="ERROR")))
     Runtime.set_default(Runtime(telemetry=words), error_if_already_set=False)  # it warns of what the test server hasn't got
-    with ending_on_request(), asyncio.Runner() as runner, real_servers(runner) as servers:
+    with ending_on_request(), _quiet_relay(), asyncio.Runner() as runner, real_servers(runner) as servers:
         for together in rounds(compiled, chosen):
             fitting = []
             for c in together:
@@ -34,6 +36,18 @@ def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mappin
                 else:
                     fitting.append(c)
             yield from runner.run(_together(servers, channels, compiled, fitting))
+
+
+@contextmanager
+def _quiet_relay() -> Iterator[None]:
+    """Where time jumps, cohorts are over at times with members who live: of that the relay warns, and nobody need know here."""
+    log = logging.getLogger("sojourn.relay")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 async def _together(servers: Servers, channels: Mapping[str, str], compiled: Compiled, chosen: Sequence[Chosen]) -> list[Result]:

@@ -99,7 +99,7 @@ class Passage:
         """A call that enrolls this customer, as the API's route makes it. Raises NotTaken."""
         try:
             _, entry = way_in(plans, call.enroll)
-            properties = with_key(entry, call.key or "", call.properties)
+            properties, _ = with_key(entry, call.key, call.properties)
         except CantEnroll as cant:
             raise NotTaken(f"enroll isn't taken: {cant}{f': {cant.hint}' if cant.hint else ''}") from None
         who = {"user_id": self.user}

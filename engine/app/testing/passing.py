@@ -29,6 +29,10 @@ from engine.simulator.moving import DAY, HOUR, lapse
 from engine.simulator.recalling import Recall
 from engine.store import broadcasts
 from engine.store.database import Connection, fetch, run, transaction
+from engine.store.database import now as store_now
+
+OPEN = "select id, kind, entry, began_at, next_at from broadcasts where state = 'open' and next_at is not null"
+"""Broadcasts that have something to do, now or later."""
 
 AT_ONCE = 50
 """Broadcasts that are asked for at a time."""
@@ -50,10 +54,12 @@ _lapse = lru_cache(10_000)(lapse)  # the same events are looked at whenever time
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """When something will happen. `once`: and then has happened · `again`: and will happen again and again, for ever."""
+    """When something will happen. `once`: and then has happened; `by_calendar`: those at which an entry brings people in ·
+    `again`: and will happen again and again, for ever."""
 
     once: Sequence[datetime] = ()
     again: Sequence[datetime] = ()
+    by_calendar: Sequence[datetime] = ()
 
 
 @dataclass(slots=True)
@@ -97,14 +103,21 @@ class Chores:
         async with transaction(self.core.database) as c:
             once = await self._lapses(c, now)
             self.looks = [*once, *again]
-            statement = "select kind, entry, began_at, next_at from broadcasts where state = 'open' and next_at is not null"
-            for r in await fetch(c, statement):
-                (again if _recurs(r.kind, load(Entry, r.entry), r.began_at) else once).append(r.next_at.astimezone(UTC))
+            by_calendar = list[datetime]()
+            for r in await fetch(c, OPEN):
+                (again if _recurs(r.kind, load(Entry, r.entry), r.began_at) else by_calendar).append(r.next_at.astimezone(UTC))
         for schedule in self._schedules:
             first = next((at for _, at in coming_up(schedule, now) if at > now), None)
             if first is not None:
-                (once if schedule.once is not None else again).append(first)
-        return Moments(once, again)
+                (by_calendar if schedule.once is not None else again).append(first)
+        return Moments([*once, *by_calendar], again, by_calendar)
+
+    async def bring_in_no_more(self) -> None:
+        """Let no entry that comes again bring anybody in from now on. Those that come once have come by then."""
+        self._schedules = []
+        async with transaction(self.core.database) as c:
+            recurring = [r.id for r in await fetch(c, OPEN) if _recurs(r.kind, load(Entry, r.entry), r.began_at)]
+            await broadcasts.close(c, recurring, "done", await store_now(c))
 
     @property
     def _fan_out(self) -> FanOut:

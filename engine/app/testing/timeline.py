@@ -52,8 +52,22 @@ PATIENCE_SECONDS = 60.0
 """How long the engine may be busy at one moment, in real time, before that is a failure."""
 
 
+LATE = timedelta(seconds=30)
+"""So much later than on the simulator something may be at the end of a test's clock, and is still part of it: by the two above,
+for each message on the way to it, and by the real time that things take."""
+
+
 class Restless(Exception):
     """Something goes on and on at one moment. The words say what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """When a live enrollment goes on by itself, and whose it is."""
+
+    enrollment: int
+    customer: int
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -69,6 +83,7 @@ class Timeline:
     passages: Sequence[Passage]
     chores: Chores
     calls: list[Line] = field(default_factory=list)
+    _lasting: tuple[frozenset[int], datetime] | None = None
 
     async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
         """Rows straight from the store."""
@@ -102,18 +117,30 @@ class Timeline:
         async with transaction(self.worker.core.database) as c:
             found = await lines_of(c, passage.customer, self.sinks.values(), await self.now())
         calls = [{k: v for k, v in x.items() if k != "customer"} for x in self.calls if x["customer"] == passage.customer]
-        return sorted((x for x in [*found, *calls] if passage.watched(x["at"])), key=lambda x: x["at"])
+        return sorted((x for x in [*found, *calls] if passage.watched(x["at"] - LATE)), key=lambda x: x["at"])
 
     async def _upcoming(self) -> list[datetime]:
         """When something will happen: events that are still to come, and within their tests' clocks wakes and what time alone
         brings about; what comes again for ever only where something else is to come, or every clock ends."""
         passages = {p.customer: p for p in self.passages}
-        wakes = [w + ROUNDED for customer, w in await self._wakes() if customer in passages and passages[customer].watched(w)]
+        standing = [w for w in await self._wakes() if w.customer in passages and passages[w.customer].watched(w.at - LATE)]
+        ends = all(p.until is not None for p in self.passages)
+        coming = [at for p in self.passages for at, _ in p.coming]
+        if not ends and not coming and not await self._lasts(standing):
+            await self.chores.bring_in_no_more()
         moments = await self.chores.moments(await self.now())
-        found = [at for p in self.passages for at, _ in p.coming] + wakes + self._watched(moments.once)
-        if found or all(p.until is not None for p in self.passages):
-            found += self._watched(moments.again)
-        return found
+        found = coming + [w.at + ROUNDED for w in standing] + self._watched(moments.once)
+        return found + self._watched(moments.again) if found or ends else found
+
+    async def _lasts(self, standing: Sequence[Wake]) -> bool:
+        """Whether something is still to come of what was when the last event had come in, as on the simulator: what comes again
+        brings people in so long and no longer."""
+        now = await self.now()
+        if self._lasting is None:
+            by_calendar = self._watched((await self.chores.moments(now)).by_calendar)
+            self._lasting = frozenset(w.enrollment for w in standing), max(by_calendar, default=now)
+        waiting, last = self._lasting
+        return now < last or any(w.enrollment in waiting for w in standing)
 
     def _watched(self, moments: Iterable[datetime]) -> list[datetime]:
         """Those at which any test's clock still runs."""
@@ -143,7 +170,7 @@ class Timeline:
         while time.monotonic() < end:
             if await self._calm():
                 now = await self.now()
-                if all(wake + ROUNDED > now for _, wake in await self._wakes()):
+                if all(w.at + ROUNDED > now for w in await self._wakes()):
                     return
             await asyncio.sleep(0.02)
         standing = await self.query("select id, journey, status, reason, step, wake_at from enrollments order by id")
@@ -171,14 +198,14 @@ class Timeline:
         name = self.worker.relay.journeys.cohort_id(cohort)
         return await self.environment.client.get_workflow_handle(name).fetch_history()
 
-    async def _wakes(self) -> list[tuple[int, datetime]]:
-        """(customer, when) of the live enrollments: the end of a wait, or when a deferred message is decided again."""
+    async def _wakes(self) -> list[Wake]:
+        """Of the live enrollments: the end of a wait, or when a deferred message is decided again."""
         found = await self.query(
-            "select e.customer_id, coalesce(m.until, e.wake_at) as wake from enrollments e left join lateral ("
+            "select e.id, e.customer_id, coalesce(m.until, e.wake_at) as wake from enrollments e left join lateral ("
             "select max(until) as until from messages where enrollment_id = e.id and status in ('deferred', 'reserved')"
             ") m on true where e.status = 'live'"
         )
-        return [(r.customer_id, r.wake.astimezone(UTC)) for r in found if r.wake is not None]
+        return [Wake(r.id, r.customer_id, r.wake.astimezone(UTC)) for r in found if r.wake is not None]
 
 
 OnTimeline = Callable[[Compiled, Sequence[str], Sequence[Test]], AbstractAsyncContextManager[Timeline]]
