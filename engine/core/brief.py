@@ -22,7 +22,9 @@ def brief(reason: str, rule: str, topic: str) -> str:
         case "hold":
             return f"held back by {rule}"
         case "live":
-            return "the journey had begun anew" if rule == "restarted" else "the journey had ended" + (f": {rule}" if rule else "")
+            if rule == "restarted":
+                return "the journey had begun anew"
+            return f"the journey had ended: {rule}" if rule else "the journey had ended"
         case "condition":
             return "its condition no longer held"
         case "reachable":

@@ -17,10 +17,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from temporalio.testing import WorkflowEnvironment
 
+from engine.app.testing import simulated
 from engine.app.testing.expectations import TOLERANCE, Line, kind
 from engine.app.testing.timeline import timeline
 from engine.authoring.project import AuthoringError, Compiled, load_project
 from engine.authoring.shape_tests import Test as Written
+from engine.core.plan import Op, WaitFor
+from engine.simulator.told import TIMEOUT
 from tests import servers
 from tests.harness import write_project
 from tests.simulator.played import ADDRESSES, played
@@ -106,6 +109,21 @@ async def test_both_do_the_same(number: int, tmp_path: Path, skipping: WorkflowE
     wrong, messages = await both(*drawn(number, tmp_path), skipping, task_queue_prefix)
     assert [] == wrong
     assert messages or number >= 10, "those of every run say something"
+
+
+@pytest.mark.parametrize("number", [71])
+def test_nothing_is_sent_in_at_the_moment_at_which_a_wait_for_it_is_over(number: int, tmp_path: Path) -> None:
+    """Which of the two comes first is chance on the real engine: what is drawn keeps an `emit` and such an end apart."""
+    project, compiled = drawn(number, tmp_path)
+    tests = [Written.model_validate({**t, "until": UNTIL.isoformat()}) for t in project.tests]
+    for _, told in simulated.played(compiled, project.journeys, tests, ADDRESSES):
+        over = {t.at for t in told if t.choice == TIMEOUT and noted(compiled.plans[t.journey].ops[t.op])}
+        assert set() == over & {t.at for t in told if t.kind == "emit"}
+
+
+def noted(op: Op) -> bool:
+    """Whether this is a wait for what journeys send in."""
+    return isinstance(op, WaitFor) and any(one.event == "noted" for one in op.alternatives)
 
 
 def test_a_difference_is_told() -> None:

@@ -124,6 +124,70 @@ TESTS = """
     - {drop: email, reason: consent}
 """
 
+UNWANTED = """
+journey: unwanted
+tier: lifecycle
+enter: {event: confirmed, again: always, while_active: ignore}
+exit: [{event: cancelled}]
+steps:
+  - send: email
+    id: unless_called
+    template: again
+    topic: offers
+    window: {from: "14:00", to: "18:00"}
+    if: not segment("called")
+"""
+
+COMPLAINT = """
+holds:
+  - {name: complaint, from: complaint_filed, until: complaint_resolved, key: ticket_id, pause: [lifecycle], at_most: 5d}
+"""
+
+GIVEN_UP = """
+- test: its condition no longer holds when it is due again
+  journey: unwanted
+  customer: {email: ada@example.com, timezone: Europe/Rome}
+  events:
+    - {at: 2026-03-02 10:00, event: confirmed}
+    - {at: 2026-03-02 11:00, event: pinged}
+  expect:
+    - {at: 2026-03-02 10:00, defer: email, until: 2026-03-02 14:00}
+    - {at: 2026-03-02 14:00, drop: email, template: again, reason: condition}
+    - {at: 2026-03-02 14:00, exit: completed}
+
+- test: its condition never held
+  journey: unwanted
+  customer: {email: ben@example.com, timezone: Europe/Rome}
+  events:
+    - {at: 2026-03-02 09:00, event: pinged}
+    - {at: 2026-03-02 10:00, event: confirmed}
+  expect:
+    - {at: 2026-03-02 10:00, exit: completed}
+
+- test: its journey ends meanwhile
+  journey: unwanted
+  customer: {email: cy@example.com, timezone: Europe/Rome}
+  events:
+    - {at: 2026-03-02 10:00, event: confirmed}
+    - {at: 2026-03-02 11:00, event: cancelled}
+  expect:
+    - {at: 2026-03-02 11:00, drop: email, template: again, reason: live}
+    - {at: 2026-03-02 11:00, exit: cancelled}
+
+- test: what stood in its way is over before, and its condition no longer holds
+  journey: unwanted
+  customer: {email: di@example.com, timezone: Europe/Rome}
+  events:
+    - {at: 2026-03-02 14:30, event: complaint_filed, ticket_id: A}
+    - {at: 2026-03-02 15:00, event: confirmed}
+    - {at: 2026-03-02 15:30, event: pinged}
+    - {at: 2026-03-02 16:00, event: complaint_resolved, ticket_id: A}
+  expect:
+    - {at: 2026-03-02 15:00, defer: email, reason: hold}
+    - {at: 2026-03-02 16:00, drop: email, template: again, reason: condition}
+    - {at: 2026-03-02 16:00, exit: completed}
+"""
+
 
 def project(folder: Path) -> Compiled:
     """Two journeys with their tests under a cap of one message a day."""
@@ -143,6 +207,25 @@ async def test_both_engines_tell_of_the_same(tmp_path: Path, skipping: WorkflowE
     real, simulated, verdicts = await both(project(tmp_path), tmp_path, skipping, task_queue_prefix)
     assert real == simulated
     assert [set(), set(), set(), set(), {"different", "missing"}] == list(verdicts.values())
+
+
+async def test_both_tell_what_waited_and_was_given_up(
+    tmp_path: Path, skipping: WorkflowEnvironment, task_queue_prefix: str
+) -> None:
+    """A message whose step's `if` no longer holds when it is due again, at its time or earlier, is dropped for that, then; one
+    whose journey ends, for that, and at that moment. Nothing is told of one that was never asked for."""
+    files = {
+        "journeys/unwanted.yaml": UNWANTED,
+        "journeys/policy.yaml": POLICY + COMPLAINT,
+        "journeys/segments.yaml": "segments: {called: {did: pinged}}\n",
+        "journeys/tests/all.yaml": GIVEN_UP,
+    }
+    compiled = load_project(write_project(tmp_path, files), {"email", "sms"})
+    real, simulated, verdicts = await both(compiled, tmp_path, skipping, task_queue_prefix)
+    assert real == simulated
+    assert [set()] * 4 == list(verdicts.values())
+    words = [x["words"] for lines in simulated.values() for x in lines if "drop" in x]
+    assert ["its condition no longer held", "the journey had ended", "its condition no longer held"] == words
 
 
 async def both(

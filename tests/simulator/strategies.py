@@ -220,9 +220,10 @@ class _Steps:
 
     def some(self, depth: int) -> list[Json]:
         """A step; around one that starts another journey, waits: what the other does first, and whom it displaces, would else be
-        a race with what this one does at that moment."""
+        a race with what this one does at that moment. The other goes on half a minute behind this one and everybody else: what
+        this one sends in by `emit` would else race with the end of a wait for it."""
         made = self.step(depth)
-        return [{"wait": "61m"}, made, {"wait": self.draw(SPANS)}] if "start" in made else [made]
+        return [{"wait": "60m30s"}, made, {"wait": self.draw(SPANS)}, {"wait": "59m30s"}] if "start" in made else [made]
 
     def step(self, depth: int) -> Json:
         simple = ["send", "send", "send", "wait", "wait", "set", "task", "emit", "until"]
