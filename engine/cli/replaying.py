@@ -149,7 +149,7 @@ def _show(report: Report, limit: int) -> None:
         for b in report.broken[:SHOWN]:
             journey, state = b.run.journey if b.run.kind == "cohort" else "", "open" if b.run.open else "closed"
             what = f"{b.run.kind} {b.run.name}"
-            table.add_row(*(Text(t) for t in (journey, what, b.run.run[:8], state, _carried(b.enrollments), b.reason)))
+            table.add_row(*(Text(t) for t in (journey, what, b.run.short, state, _carried(b.enrollments), b.reason)))
         show_table(table)
         if len(report.broken) > SHOWN:
             out.print(f"… and {len(report.broken) - SHOWN} more (--json has all)", style="dim")

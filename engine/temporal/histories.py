@@ -56,6 +56,11 @@ class Run:
             return str(self.cohort)
         return self.workflow.rpartition(f"-{self.kind}-")[2].partition("-run")[0]
 
+    @property
+    def short(self) -> str:
+        """The end of its id: ids begin with the time, those of one chore's runs for about a minute with the same digits."""
+        return self.run[-12:]
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -123,7 +128,7 @@ async def fetch(client: Client, run: Run) -> WorkflowHistory | None:
 
 def to_file(folder: Path, run: Run, plan: Json, history: WorkflowHistory) -> Path:
     """Write a history with its plan into `folder`. The file."""
-    path = folder / f"{run.journey}-{run.name}-{run.run[:8]}.json"
+    path = folder / f"{run.journey}-{run.name}-{run.short}.json"
     path.write_text(to_text(plan, history), encoding="utf-8")
     return path
 

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -146,8 +147,16 @@ async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
                 return all([await histories.runs(client, prefix, query) for query in queries])
 
             await engine.until(all_listed)
+
+            async def ran_twice() -> bool:
+                await calendar.trigger()
+                listed = await histories.runs(client, prefix, histories.wanted_beside(prefix)[1])
+                return max(Counter(r.name for r in listed).values()) > 1
+
+            await engine.until(ran_twice)
             report = await stored(export=export)
-            assert ((), True) == (report.broken, report.fits >= 3)
+            assert ((), True) == (report.broken, report.fits >= 4)
+            assert report.fits == len(set(report.written)) == len(list(export.iterdir()))
             assert (1, 3) == ((await stored(journey="letter")).fits, (await stored(limit=1)).fits)
         finally:
             await client.get_workflow_handle(broadcast_id(prefix, 1, 0)).terminate()
