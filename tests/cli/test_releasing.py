@@ -119,6 +119,8 @@ async def test_a_trial_is_taken_back_with_those_who_entered_by_it(
         again = await run("deploy", "--canary", "20%", "--dry-run")
         assert f"{n} at its beginning (on the new plan already); {21 - n} at its beginning (they finish on" in again.stdout
         assert "20% of new entries get the new plan (50% so far)" in again.stdout
+        drained = (await run("deploy", "--promote", "--strategy", "drain", "--dry-run")).stdout
+        assert (True, False) == ("takes nobody in" in drained, "new entries" in drained), drained
         (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", "61d"))
         other = (await run("deploy", "--canary", "20%", "--dry-run")).stdout
         assert f"{n} at its beginning (they finish on the plan that was tried)" in other
