@@ -210,8 +210,8 @@ def _changed(row: Any, older: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _became(journey: str, row: Any, older: Any) -> Iterator[str]:
-    """What the deployment `row` made of a journey: `new`, `gone`, `changed`, `no longer on trial`, `10% on trial`, `takes nobody`,
-    `takes people in again`; nothing where it went on as in `older` (None: there was none before)."""
+    """What the deployment `row` made of a journey: `new`, `gone`, `changed`, `no longer on trial`, `10% on trial`,
+    `takes nobody`, `takes people in again`; nothing where it went on as in `older` (None: there was none before)."""
     if journey not in row.plans:
         yield "gone"
         return

@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 from temporalio import workflow
 
+from engine.app import replaying
 from engine.app.replaying import Report, replay_stored
 from engine.settings.project import EncryptionSettings, Settings
 from engine.temporal import histories
@@ -93,7 +94,10 @@ async def test_replay_and_roll(
             await after_a_change(engine, run, name, export, changed)
         assert "all 2 runs replay" in (await run("replay", "--files", str(export))).stdout
         assert all(b"binary/encrypted" in base64.b64decode(found) for found in encodings(export))
-        assert "the newest 1; --limit replays more" in (await run("replay", name, "--limit", "1")).stdout
+        assert "of cohorts only the newest 1 run; --limit replays more" in (await run("replay", name, "--limit", "1")).stdout
+        assert "newest" not in (await run("replay", name, "--limit", "2")).stdout, "that is all there are"
+        assert "newest" not in (await run("replay", "--files", str(export), "--limit", "1")).stdout
+        assert {"cohort": 1} == json.loads((await run("replay", name, "--limit", "1", "--json")).stdout)["cut"]
         looked = json.loads((await run("roll", name, "--dry-run", "--json")).stdout)
         assert (2, [], True) == (len(looked["open"]), looked["rolled"], looked["dry_run"])
         await without_a_worker(run, name)
@@ -122,7 +126,12 @@ steps:
 
 
 async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
-    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, run: Any
+    tmp_path: Path,
+    database_url: str,
+    temporal_address: str,
+    task_queue_prefix: str,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where no journey is named. One that doesn't fit is said by its name, an open one as what a worker would stop."""
     folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/letter.yaml": LETTER})
@@ -157,12 +166,17 @@ async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
             report = await stored(export=export)
             assert ((), True) == (report.broken, report.fits >= 4)
             assert report.fits == len(set(report.written)) == len(list(export.iterdir()))
-            assert (1, 3) == ((await stored(journey="letter")).fits, (await stored(limit=1)).fits)
+            assert (1, 3) == ((await stored(journey="letter")).fits, (cut := await stored(limit=1)).fits)
+            assert (("chore", 1),) == cut.cut
+            with monkeypatch.context() as fewer:
+                fewer.setattr(replaying, "BESIDE", 1)
+                assert (("chore", 1),) == (await stored()).cut
         finally:
             await client.get_workflow_handle(broadcast_id(prefix, 1, 0)).terminate()
             for chore in engine.worker.workers.chores.chores if engine.worker.workers.chores else ():
                 await client.get_schedule_handle(chore_id(prefix, chore.name)).delete()
     assert f"all {report.fits} runs replay" in (await run("replay", "--files", str(export))).stdout
+    assert {0} == {histories.from_file(file).run.cohort for file in export.glob("sojourn.*.json")}
     for file in export.glob("sojourn.*.json"):
         file.write_text(file.read_text().replace('"name": "carry"', '"name": "x"').replace('"name": "chore"', '"name": "x"'))
     told = json.loads((await run("replay", "--files", str(export), "--json")).stdout)["broken"]
@@ -228,7 +242,7 @@ async def test_replay_refuses_nonsense(tmp_path: Path, run: Any, monkeypatch: py
         assert (2, True) == (done.returncode, told in words(done)[0]), done
     (bad / "x.json").write_text('{"workflow_id": "a", "history": {"events": []}}')
     done = await run("replay", "--files", str(bad))
-    assert (2, True) == (done.returncode, "x.json holds no history" in done.stderr)
+    assert (2, True) == (done.returncode, "x.json holds no history: it has no events" in done.stderr)
     assert (await run("replay", "--files", os.fspath(HISTORIES))).returncode == 0
     gone = await run("replay")
     assert (3, "no Temporal server answers" in gone.stderr) == (gone.returncode, True)
