@@ -61,7 +61,7 @@ steps:
 KEYED = """
 journey: keyed
 tier: lifecycle
-enter: {event: ordered, again: always}
+enter: {event: cancelled, again: always}
 steps:
   - wait: 30d
     id: month
