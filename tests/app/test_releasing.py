@@ -22,6 +22,7 @@ from engine.app.deploying import (
     release_of,
 )
 from engine.app.release import looked_at
+from engine.app.reliving import read_past
 from engine.authoring.project import Compiled, load_project
 from engine.core.compact import decode_state
 from engine.core.enrollment import Input, State
@@ -385,6 +386,12 @@ async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_pat
         assert ("live", "text") == tuple(row)
         rows = await people.query("select kind, note = 'done' as done from inputs where seq > 1 order by seq")
         assert [("move", True), ("move", None if then else True), ("retry", None)] == [tuple(r) for r in rows]
+        async with transaction(people.core.database) as c:
+            past = await read_past(c, (await people.query("select customer_id from enrollments"))[0].customer_id)
+        where = ["to another step", *([] if then else [f"to plan {new}"])]
+        assert [f"enrollment 1 in once was moved {there}" for there in where] == [
+            words.rpartition(" on ")[0] for _, words in past.moves
+        ]
         if not then:
             return
         plan, there = await let_go(people, replace(there, status="parked"))
