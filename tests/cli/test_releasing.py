@@ -69,6 +69,7 @@ async def test_a_release_from_the_preview_to_the_way_back(
         ]
         lived = (await run("replay", "--customer", "ada")).stdout
         assert (1, 1) == (lived.count("  reset to hello"), lived.count("  moved to plan ")), lived
+        assert (1, 0) == (lived.count("→ about to begin at hello (round 2)\n"), lived.count("parked at")), lived
         assert "as recorded: each step rests on the record" in lived
         played = await run("replay", "--customer", "ada", "--with", str(folder), "--json")
         assert [f"enrollment {number} in welcome was moved {where} on" for where in (f"to plan {second}", "to another step")] == [
