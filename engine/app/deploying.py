@@ -4,7 +4,7 @@ happens, because `release.looked_at` says both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -48,8 +48,8 @@ class Stranded(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """One deployment of the past, or the one in force. `changed`: journeys, by name with `new`, `changed`, `gone`, `10% on trial`
-    or `takes nobody`; then the documents that journeys share."""
+    """One deployment of the past, or the one in force. `changed`: what is other than with the one before it: journeys, by name
+    with what became of them (`_became`), then the documents that journeys share."""
 
     number: int
     at: datetime
@@ -169,7 +169,8 @@ def _named(rows: Sequence[Any], which: str) -> Any:
         if len({hash_of(r) for r in found}) > 1:
             raise Refused(f"several deployments have a hash that begins with {which!r}", "write more of it")
     if not found:
-        short = len(which) < SHORTEST_HASH and any(hash_of(r).startswith(which.lower()) for r in rows)
+        number = not which or which.isdecimal()
+        short = len(which) < SHORTEST_HASH and not number and any(hash_of(r).startswith(which.lower()) for r in rows)
         hint = f"write at least {SHORTEST_HASH} characters of a hash; " if short else ""
         raise Refused(f"there is no deployment {which!r}", f"{hint}`sojourn deployments` lists numbers and hashes")
     return found[0]
@@ -202,18 +203,28 @@ def _drained(row: Any) -> dict[str, Json]:
 
 
 def _changed(row: Any, older: Any) -> tuple[tuple[str, str], ...]:
-    was = older.plans if older is not None else {}
-    found = []
-    for journey in sorted({*was, *row.plans}):
-        said = row.rollout.get(journey, {})
-        if journey not in was:
-            found.append((journey, "new"))
-        elif journey not in row.plans:
-            found.append((journey, "gone"))
-        elif "canary" in said:
-            found.append((journey, f"{said['share']:.0%} on trial"))
-        elif was[journey] != row.plans[journey]:
-            found.append((journey, "changed"))
-        if said.get("drained"):
-            found.append((journey, "takes nobody"))
-    return (*found, *((kind, "changed") for kind in KINDS if older is not None and getattr(row, kind) != getattr(older, kind)))
+    journeys = sorted({*row.plans, *(older.plans if older is not None else ())})
+    found = [(journey, ", ".join(_became(journey, row, older))) for journey in journeys]
+    shared = [(kind, "changed") for kind in KINDS if older is not None and getattr(row, kind) != getattr(older, kind)]
+    return (*((journey, words) for journey, words in found if words), *shared)
+
+
+def _became(journey: str, row: Any, older: Any) -> Iterator[str]:
+    """What the deployment `row` made of a journey: `new`, `gone`, `changed`, `no longer on trial`, `10% on trial`,
+    `takes nobody`, `takes people in again`; nothing where it went on as in `older` (None: there was none before)."""
+    if journey not in row.plans:
+        yield "gone"
+        return
+    said, before = row.rollout.get(journey, {}), older.rollout.get(journey, {}) if older is not None else {}
+    if older is None or journey not in older.plans:
+        yield "new"
+    elif older.plans[journey] != row.plans[journey]:
+        yield "changed"
+    elif "canary" in before and "canary" not in said:
+        yield "no longer on trial"
+    if "canary" in said and said != before:
+        yield f"{100 * said['share']:g}% on trial"
+    if said.get("drained") and not before.get("drained"):
+        yield "takes nobody"
+    if before.get("drained") and not said.get("drained"):
+        yield "takes people in again"

@@ -108,7 +108,9 @@ class Change:
         return sum(f.count for f in self.fates if f.becomes == "moves")
 
     def nothing(self) -> bool:
-        """Whether all goes on as before, for those inside too."""
+        """Whether all goes on as before, for those inside too; a trial as well."""
+        if self.canary is not None:
+            return self.canary == self.was_canary and self.tried == self.new and not self.moves()
         as_before = self.kind == "same" and self.was_canary is None and self.was_drained == (self.strategy == "drain")
         return as_before and all(f.becomes == "stays" for f in self.fates)
 
@@ -209,7 +211,11 @@ async def looked_at(c: Connection, deployments: Deployments, release: Release, w
     if row is not None and release.act.startswith("rollback") and found.nothing():
         told = f"deployment {release.act.split()[-1]} is as the one in force (number {row.id}): going back to it changes nothing"
         trial = "a trial isn't begun anew by going back, but by `sojourn deploy --canary`; " if release.untried else ""
-        raise Refused(told, f"{trial}--strategy JOURNEY=migrate brings those back who are inside on another plan")
+        wished = ", ".join(journey for journey, how in wishes.journeys.items() if how == "migrate")
+        nobody = f"nobody is inside on another plan of {wished}"
+        raise Refused(
+            told, trial + (nobody if wished else "--strategy JOURNEY=migrate brings those back who are inside on another plan")
+        )
     return found
 
 

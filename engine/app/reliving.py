@@ -30,6 +30,9 @@ from engine.store.database import Connection, now
 PLACE = tuple[str, str]
 """A journey and a step."""
 
+STEP = "to another step"
+"""Where a reset moves somebody."""
+
 
 class NoPlan(Exception):
     """What `--with` names holds no journeys. `hint`: what to name."""
@@ -122,7 +125,8 @@ async def read_past(c: Connection, customer: int) -> Past:
 
 
 async def _moves(c: Connection, journeys: Mapping[int, str]) -> list[tuple[str, str]]:
-    """The journey and the words of each move of these enrollments (number → journey)."""
+    """The journey and the words of each move of these enrollments (number → journey); a reset that came before a migration in one
+    hand-over is one of its own."""
     ids = list(journeys)
     known = {(r.enrollment_id, r.seq): r for r in await lived.moved(c, ids)}
     inputs: dict[int, list[Any]] = defaultdict(list)
@@ -130,12 +134,14 @@ async def _moves(c: Connection, journeys: Mapping[int, str]) -> list[tuple[str, 
         inputs[i.enrollment_id].append(i)
     found = []
     for enrollment, own in inputs.items():
-        for seq, (*_, move) in begun(own).items():
+        for seq, (*before, move) in begun(own).items():
             row = known.get((enrollment, seq))
             if row is None or row.followed:
-                where = f"to plan {move.reason}" if row is None or row.old_plan != row.new_plan else "to another step"
                 journey = journeys[enrollment]
-                found.append((journey, f"enrollment {enrollment} in {journey} was moved {where} on {move.at:%Y-%m-%d %H:%M}"))
+                where = f"to plan {move.reason}" if row is None or row.old_plan != row.new_plan else STEP
+                resets = [(one, STEP) for one in before if row is not None and one.seq == row.first]
+                for one, there in (*resets, (move, where)):
+                    found.append((journey, f"enrollment {enrollment} in {journey} was moved {there} on {one.at:%Y-%m-%d %H:%M}"))
     return found
 
 

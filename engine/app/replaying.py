@@ -20,12 +20,12 @@ from engine.store import deployments, relay
 from engine.store.database import Database, transaction
 from engine.temporal import histories
 from engine.temporal.client import connect
-from engine.temporal.histories import BadHistory, Kept, Run
+from engine.temporal.histories import BadHistory, Kept, Kind, Run
 from engine.temporal.plans import SHELF
 from engine.temporal.replaying import Replayed, replay
 
 BESIDE = 100
-"""Runs of broadcasts, and of chores, at the most: chores begin every few seconds, and all are alike."""
+"""Runs of broadcasts, and of chores, at the most, whatever the limit: chores begin every few seconds, and all are alike."""
 
 NO_PLAN = "no plan of it is in this database: a worker of this project can't go on with it"
 
@@ -42,7 +42,8 @@ class Broken:
 @dataclass(frozen=True, slots=True)
 class Report:
     """What came of a replay. `fits`: runs that replay · `gone`: runs that Temporal removed meanwhile · `events`: of all histories
-    together · `seconds`: of real time · `written`: files."""
+    together · `seconds`: of real time · `written`: files · `cut`: kinds of which only the newest runs were replayed, and how
+    many."""
 
     fits: int
     broken: tuple[Broken, ...]
@@ -50,6 +51,7 @@ class Report:
     events: int = 0
     seconds: float = 0.0
     written: tuple[Path, ...] = ()
+    cut: tuple[tuple[Kind, int], ...] = ()
 
     @property
     def enrollments(self) -> tuple[int, ...]:
@@ -82,6 +84,7 @@ class Report:
             "events": self.events,
             "seconds": round(self.seconds, 3),
             "written": [str(path) for path in self.written],
+            "cut": dict(self.cut),
         }
 
 
@@ -104,13 +107,18 @@ async def replay_stored(
     `step` is called after each. Raises Unreachable."""
     keys = encryption_keys(settings)
     client = await connect(temporal_address, settings.temporal.namespace, encryption_key=keys)
-    query = histories.wanted(prefix, journey, open_only=open_only, since=since)
-    found = await histories.runs(client, prefix, query, limit)
-    cohorts = [r for r in found if r.kind == "cohort"]
+    queries = {histories.wanted(prefix, journey, open_only=open_only, since=since): limit}
     if journey is None:
-        beside = min(BESIDE, limit or BESIDE)
-        for query in histories.wanted_beside(prefix, open_only=open_only, since=since):
-            found += await histories.runs(client, prefix, query, beside)
+        beside = histories.wanted_beside(prefix, open_only=open_only, since=since)
+        queries |= dict.fromkeys(beside, min(BESIDE, limit or BESIDE))
+    found: list[Run] = []
+    cut: list[tuple[Kind, int]] = []
+    for query, most in queries.items():
+        newest = await histories.runs(client, prefix, query, None if most is None else most + 1)
+        if most is not None and len(newest) > most:
+            cut.append((newest.pop().kind, most))
+        found += newest
+    cohorts = [r for r in found if r.kind == "cohort"]
     async with transaction(database) as c:
         plans = await relay.plans_of(c, sorted({r.cohort for r in cohorts}))
         documents = await deployments.documents(c, sorted(set(plans.values())))
@@ -152,6 +160,7 @@ async def replay_stored(
         events=sum(t.events for t in fitting),
         seconds=seconds,
         written=tuple(written),
+        cut=tuple(cut),
     )
 
 

@@ -34,18 +34,25 @@ Shown = Callable[[int, int], None]
 @dataclass(slots=True)
 class Span:
     """What was played: `source` in words, from `start` to `end`, how many things came `incoming`, and those that the door would
-    put aside, by reason."""
+    put aside, by reason. `warm_up`: channels began their `warmup`."""
 
     source: str
     start: datetime
     end: datetime
     incoming: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    warm_up: bool = False
+
+    @property
+    def how(self) -> str:
+        """What stands behind when it was, in words."""
+        return ", channels begin their warm-up" if self.warm_up else ""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         span = {"start": self.start.isoformat(), "end": self.end.isoformat(), "incoming": self.incoming}
-        return {"source": self.source, **span, "refused": dict(self.refused.most_common())}
+        refused = dict(self.refused.most_common())
+        return {"source": self.source, **span, "refused": refused, "warm_up": self.warm_up}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def play_synthetic(people: Synthetic, part: Part, shown: Shown) -> Span:
             play.run(end)
             span.incoming += len(batch)
             shown(hour, people.days * 24)
-    _note(span, play)
+    _note(span, play, [part])
     return span
 
 
@@ -116,7 +123,7 @@ def play_file(path: Path, parts: Sequence[Part], shown: Shown, days: int | None 
         for play in plays:
             play.run(until)
     span = Span(path.name, start, until or latest[0], len(calls))
-    _note(span, plays[-1])
+    _note(span, plays[-1], parts)
     return span
 
 
@@ -161,9 +168,10 @@ async def _play_store(c: Connection, since: datetime, until: datetime, parts: Se
         shown(read, total)
     for play in plays:
         play.run(until)
-    _note(span, plays[-1])
+    _note(span, plays[-1], parts)
     return span
 
 
-def _note(span: Span, play: Play) -> None:
+def _note(span: Span, play: Play, parts: Sequence[Part]) -> None:
     span.refused.update(why for _, why in play.refused)
+    span.warm_up = any(part.warming for part in parts)

@@ -25,7 +25,7 @@ MOST = 12
 def draw(figures: Figures, span: Span) -> RenderableType:
     """Everything, in sections; what didn't happen has none."""
     sent = sum(figures.sent.values())
-    head = f"{span.source}, {when(span.start)} to {when(span.end)} UTC"
+    head = f"{span.source}, {when(span.start)} to {when(span.end)} UTC{span.how}"
     told = (
         f"{count(len(figures.people), 'customer')} in journeys, {count(span.incoming, 'event')} in, {count(sent, 'message')} out"
     )

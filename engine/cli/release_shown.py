@@ -88,12 +88,14 @@ def _remark(change: Change, fate: Fate) -> str:
 
 
 def _entering(change: Change, trial: bool) -> str:
-    """Which plan those get who enter, where that is other than before, or than of other journeys."""
+    """Which plan those get who enter, where that is other than before, or than of other journeys, and somebody can."""
+    if change.strategy == "drain" and change.canary is None:
+        return ""
     over = "" if change.tried in (None, change.new, change.old) else ", and nobody the one that was tried"
     if change.canary is not None:
         so_far = f" ({100 * change.was_canary:g}% so far)" if change.was_canary is not None and change.tried == change.new else ""
         return f"{100 * change.canary:g}% of new entries get the new plan{so_far}{over}"
-    if change.was_canary is not None or (trial and change.kind == "changed" and change.strategy != "drain"):
+    if change.was_canary is not None or (trial and change.kind == "changed"):
         return "all new entries get this plan again" if change.kind == "same" else f"all new entries get the new plan{over}"
     return ""
 

@@ -46,7 +46,9 @@ def replay(
         str | None,
         typer.Option("--since", metavar="MOMENT", help="Only runs that began then or later; UTC unless it has an offset."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many runs, the newest first.")] = 1000,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="At most this many cohorts' runs, the newest first.")
+    ] = 1000,
     files: Annotated[Path | None, path_option("--files", "DIR", "Replay the histories in this folder instead.")] = None,
     export: Annotated[Path | None, path_option("--export", "DIR", "Write each history into this folder, too.")] = None,
     customer: Annotated[
@@ -90,7 +92,7 @@ def replay(
     if as_json:
         print_json(report.to_json())
     else:
-        _show(report, limit)
+        _show(report)
     raise typer.Exit(Code.NO if report.broken else Code.FINE)
 
 
@@ -141,15 +143,17 @@ def bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None
         yield lambda total: progress.update(task, total=total), lambda n: progress.advance(task, n)
 
 
-def _show(report: Report, limit: int) -> None:
+def _show(report: Report) -> None:
     """For people."""
+    from engine.app.replaying import BESIDE
+
     total = report.fits + len(report.broken)
     if report.broken:
         table = listing("journey", "what", "run", "", "carries", "reason", folds=("reason",))
         for b in report.broken[:SHOWN]:
             journey, state = b.run.journey if b.run.kind == "cohort" else "", "open" if b.run.open else "closed"
             what = f"{b.run.kind} {b.run.name}"
-            table.add_row(*(Text(t) for t in (journey, what, b.run.run[:8], state, _carried(b.enrollments), b.reason)))
+            table.add_row(*(Text(t) for t in (journey, what, b.run.short, state, _carried(b.enrollments), b.reason)))
         show_table(table)
         if len(report.broken) > SHOWN:
             out.print(f"… and {len(report.broken) - SHOWN} more (--json has all)", style="dim")
@@ -170,8 +174,9 @@ def _show(report: Report, limit: int) -> None:
         out.print(f"{report.gone} were removed by Temporal meanwhile", style="dim")
     if report.written:
         out.print(f"written: {len(report.written)} files in {report.written[0].parent}", markup=False, soft_wrap=True)
-    if total >= limit:
-        out.print(f"the newest {limit}; --limit replays more", style="dim")
+    for kind, newest in report.cut:
+        more = "; --limit replays more" if kind == "cohort" or newest < BESIDE else ""
+        out.print(f"of {kind}s only the newest {newest} run{'s' if newest > 1 else ''}{more}", style="dim")
 
 
 def _named(names: list[str]) -> str:

@@ -75,7 +75,8 @@ def replay_customer(
     if as_json:
         print_json([r.to_json() for r in told])
     elif not told:
-        out.print("no enrollment of theirs is recorded", style="dim")
+        there = f" in {journey}" if journey is not None else ""
+        out.print(f"no enrollment of theirs{there} is recorded", style="dim", markup=False)
     else:
         prompt = Prompt(step)
         for one in told:

@@ -51,7 +51,9 @@ def place(plan: Plan, state: State) -> str:
     if state.status == "ended":
         return f"ended: {state.reason}"
     at = step_of(plan, state.op) + (f" (round {state.visit + 1})" if state.visit else "")
-    return f"parked at {at}: {state.reason}" if state.status == "parked" else f"{at}, {state.status}"
+    if state.status == "parked":  # for no reason: a reset, from which its cohort takes it up
+        return f"parked at {at}: {state.reason}" if state.reason else f"about to begin at {at}"
+    return f"{at}, {state.status}"
 
 
 def asked(plan: Plan, command: Command) -> str:

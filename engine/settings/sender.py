@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from engine.settings.periods import Days
@@ -31,6 +31,14 @@ class WarmupSettings(Shape):
     double: Days
     until: PerDay | None = None
     sender: str = ""
+
+    @field_validator("until")
+    @classmethod
+    def _above_start(cls, until: int | None, info: ValidationInfo) -> int | None:
+        start = info.data.get("start")  # none where that itself is wrong
+        if until is not None and start is not None and until <= start:
+            raise PydanticCustomError("above_start", "this must be more than `start`, which is {start}/day", {"start": start})
+        return until
 
 
 class ComplaintSettings(Shape):

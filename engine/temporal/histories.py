@@ -56,6 +56,11 @@ class Run:
             return str(self.cohort)
         return self.workflow.rpartition(f"-{self.kind}-")[2].partition("-run")[0]
 
+    @property
+    def short(self) -> str:
+        """The end of its id: ids begin with the time, those of one chore's runs for about a minute with the same digits."""
+        return self.run[-12:]
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -123,7 +128,7 @@ async def fetch(client: Client, run: Run) -> WorkflowHistory | None:
 
 def to_file(folder: Path, run: Run, plan: Json, history: WorkflowHistory) -> Path:
     """Write a history with its plan into `folder`. The file."""
-    path = folder / f"{run.journey}-{run.name}-{run.run[:8]}.json"
+    path = folder / f"{run.journey}-{run.name}-{run.short}.json"
     path.write_text(to_text(plan, history), encoding="utf-8")
     return path
 
@@ -139,13 +144,15 @@ def from_file(path: Path) -> Kept:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         history = WorkflowHistory.from_json(body["workflow_id"], body["history"])
+        if not history.events:
+            raise BadHistory(f"{path} holds no history: it has no events")
         plan = body["plan"]
         started = history.events[0].workflow_execution_started_event_attributes
         last = history.events[-1].WhichOneof("attributes") or ""
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as wrong:
+    except (OSError, ValueError, KeyError, TypeError) as wrong:
         raise BadHistory(f"{path} holds no history: {type(wrong).__name__}: {wrong}"[:300]) from None
     journey = started.workflow_type.name
-    number = history.workflow_id.rpartition("-")[2]
+    number = "" if journey in (CARRY, CHORE) else history.workflow_id.rpartition("-")[2]
     cohort = int(number) if number.isascii() and number.isdigit() else 0
     return Kept(Run(history.workflow_id, history.run_id, journey, cohort, not _closes(last)), plan, history)
 

@@ -22,6 +22,7 @@ from engine.app.deploying import (
     release_of,
 )
 from engine.app.release import looked_at
+from engine.app.reliving import read_past
 from engine.authoring.project import Compiled, load_project
 from engine.core.compact import decode_state
 from engine.core.enrollment import Input, State
@@ -122,7 +123,9 @@ async def test_releases_one_after_the_other(tmp_path: Path, database_url: str) -
             ("5", False),
             ("abcdef123", False),
             ("xyz", False),
-            (listed[2].hash[:5].upper(), True),
+            ("", False),
+            *((digit, False) for digit in "06789"),
+            (next(d.hash[:5] for d in listed if not d.hash[:5].isdecimal()).upper(), True),
         ):
             with pytest.raises(Refused) as refused:
                 await desk.earlier(wrong)
@@ -217,6 +220,9 @@ async def test_a_rollback_passes_over_what_is_as_the_one_in_force(tmp_path: Path
         other = desk.compiled(once=OTHER)
         await desk.put(other, Wishes(canary=0.5))
         await desk.put(await desk.earlier(None))
+        with pytest.raises(Refused, match=r"going back to it changes nothing") as refused:
+            await desk.put(await desk.earlier("1"), Wishes(journeys={"once": "migrate"}))
+        assert "nobody is inside on another plan of once" == refused.value.hint
         with pytest.raises(Refused, match=r"every earlier deployment is as the one in force \(number 3\)"):
             await desk.earlier(None)
         await desk.put(other)
@@ -256,7 +262,7 @@ async def test_a_deploy_that_changes_nothing_writes_nothing(tmp_path: Path, data
             assert (number == changes.since) == changes.nothing()
             return number
 
-        second = release_of(desk.compiled(once=OTHER))
+        second, third = release_of(desk.compiled(once=OTHER)), release_of(desk.compiled(once=OTHER.replace("20d", "21d")))
         migrate = Wishes(journeys={"once": "migrate"}, named=(("", "month", "weeks"),))
         drain = Wishes(journeys={"once": "drain"})
         for release, wishes, number in (
@@ -270,12 +276,21 @@ async def test_a_deploy_that_changes_nothing_writes_nothing(tmp_path: Path, data
             (second, drain, 4),
             (second, drain, 4),
             (second, Wishes(), 5),
+            (first, Wishes(canary=0.004), 6),
+            (first, Wishes(canary=0.004), 6),
+            (first, Wishes(canary=0.999), 7),
+            (third, Wishes(canary=0.999), 8),
+            (second, Wishes(), 9),
         ):
             assert number == await put(release, wishes), (number, wishes)
-        assert (await deploy_if_other(database, desk.compiled(), "up")).nothing()
-        assert [5] == [r.n for r in await people.query("select count(*) as n from deployments")]
+        assert (await deploy_if_other(database, desk.compiled(once=OTHER), "up")).nothing()
+        async with transaction(database) as c:
+            listed = [dict(d.changed).get("once", "") for d in await history(c, 10)]
+        again, trials = "takes people in again", ["99.9% on trial", "99.9% on trial", "0.4% on trial"]
+        assert ["no longer on trial", *trials, again, "takes nobody", "", "changed", "new"] == listed
+        assert [9] == [r.n for r in await people.query("select count(*) as n from deployments")]
         acts = await people.query("select subject from audit where act = 'deploy' order by id")
-        assert [f"deployment/{n}" for n in range(1, 6)] == [r.subject for r in acts]
+        assert [f"deployment/{n}" for n in range(1, 10)] == [r.subject for r in acts]
         assert [3] == [r.deployment for r in await people.query("select deployment from moves")]
 
 
@@ -371,6 +386,12 @@ async def test_a_reset_is_not_lost_to_a_migration_that_is_asked_after_it(tmp_pat
         assert ("live", "text") == tuple(row)
         rows = await people.query("select kind, note = 'done' as done from inputs where seq > 1 order by seq")
         assert [("move", True), ("move", None if then else True), ("retry", None)] == [tuple(r) for r in rows]
+        async with transaction(people.core.database) as c:
+            past = await read_past(c, (await people.query("select customer_id from enrollments"))[0].customer_id)
+        where = ["to another step", *([] if then else [f"to plan {new}"])]
+        assert [f"enrollment 1 in once was moved {there}" for there in where] == [
+            words.rpartition(" on ")[0] for _, words in past.moves
+        ]
         if not then:
             return
         plan, there = await let_go(people, replace(there, status="parked"))

@@ -168,6 +168,9 @@ def test_both_run_as_processes(tmp_path: Path) -> None:
     settings = "channels: {email: {use: channels.noop, warmup: {start: 1/day, double: 90d}}}\n"
     slowly = write_project(tmp_path / "slowly", {**FILES, "sojourn.yaml": settings})
     warmed = answer(sojourn("simulate", "--customers", "20", "--days", "9", "--warm-up", "--json", cwd=slowly))
+    shown = sojourn("simulate", "--customers", "20", "--days", "9", "--warm-up", "--html", "f.html", cwd=slowly).stdout
+    assert (True, False) == (warmed["played"]["warm_up"], "warm-up" in told.stdout)
+    assert ("UTC, channels begin their warm-up\n" in shown, "channels begin" in (slowly / "f.html").read_text()) == (True, True)
     sent = {m["day"]: m["sent"] for m in warmed["messages"] if m["channel"] == "email"}
     assert ({1}, {"warm-up of email"}) == (set(sent.values()), {d["rule"] for d in warmed["defers"]})
     who = {"type": "identify", "userId": "ada", "timestamp": "2026-03-01T00:00:00Z", "traits": {"email": "ada@example.com"}}

@@ -69,6 +69,7 @@ async def test_a_release_from_the_preview_to_the_way_back(
         ]
         lived = (await run("replay", "--customer", "ada")).stdout
         assert (1, 1) == (lived.count("  reset to hello"), lived.count("  moved to plan ")), lived
+        assert (1, 0) == (lived.count("→ about to begin at hello (round 2)\n"), lived.count("parked at")), lived
         assert "as recorded: each step rests on the record" in lived
         played = await run("replay", "--customer", "ada", "--with", str(folder), "--json")
         assert [f"enrollment {number} in welcome was moved {where} on" for where in (f"to plan {second}", "to another step")] == [
@@ -119,6 +120,8 @@ async def test_a_trial_is_taken_back_with_those_who_entered_by_it(
         again = await run("deploy", "--canary", "20%", "--dry-run")
         assert f"{n} at its beginning (on the new plan already); {21 - n} at its beginning (they finish on" in again.stdout
         assert "20% of new entries get the new plan (50% so far)" in again.stdout
+        drained = (await run("deploy", "--promote", "--strategy", "drain", "--dry-run")).stdout
+        assert (True, False) == ("takes nobody in" in drained, "new entries" in drained), drained
         (tmp_path / "journeys/welcome.yaml").write_text(LATER.replace("60d", "61d"))
         other = (await run("deploy", "--canary", "20%", "--dry-run")).stdout
         assert f"{n} at its beginning (they finish on the plan that was tried)" in other

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 from temporalio import workflow
 
+from engine.app import replaying
 from engine.app.replaying import Report, replay_stored
 from engine.settings.project import EncryptionSettings, Settings
 from engine.temporal import histories
@@ -92,7 +94,10 @@ async def test_replay_and_roll(
             await after_a_change(engine, run, name, export, changed)
         assert "all 2 runs replay" in (await run("replay", "--files", str(export))).stdout
         assert all(b"binary/encrypted" in base64.b64decode(found) for found in encodings(export))
-        assert "the newest 1; --limit replays more" in (await run("replay", name, "--limit", "1")).stdout
+        assert "of cohorts only the newest 1 run; --limit replays more" in (await run("replay", name, "--limit", "1")).stdout
+        assert "newest" not in (await run("replay", name, "--limit", "2")).stdout, "that is all there are"
+        assert "newest" not in (await run("replay", "--files", str(export), "--limit", "1")).stdout
+        assert {"cohort": 1} == json.loads((await run("replay", name, "--limit", "1", "--json")).stdout)["cut"]
         looked = json.loads((await run("roll", name, "--dry-run", "--json")).stdout)
         assert (2, [], True) == (len(looked["open"]), looked["rolled"], looked["dry_run"])
         await without_a_worker(run, name)
@@ -121,7 +126,12 @@ steps:
 
 
 async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
-    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, run: Any
+    tmp_path: Path,
+    database_url: str,
+    temporal_address: str,
+    task_queue_prefix: str,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where no journey is named. One that doesn't fit is said by its name, an open one as what a worker would stop."""
     folder = write_project(tmp_path, {"sojourn.yaml": SETTINGS, "journeys/letter.yaml": LETTER})
@@ -146,9 +156,21 @@ async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
                 return all([await histories.runs(client, prefix, query) for query in queries])
 
             await engine.until(all_listed)
+
+            async def ran_twice() -> bool:
+                await calendar.trigger()
+                listed = await histories.runs(client, prefix, histories.wanted_beside(prefix)[1])
+                return max(Counter(r.name for r in listed).values()) > 1
+
+            await engine.until(ran_twice)
             report = await stored(export=export)
-            assert ((), True) == (report.broken, report.fits >= 3)
-            assert (1, 3) == ((await stored(journey="letter")).fits, (await stored(limit=1)).fits)
+            assert ((), True) == (report.broken, report.fits >= 4)
+            assert report.fits == len(set(report.written)) == len(list(export.iterdir()))
+            assert (1, 3) == ((await stored(journey="letter")).fits, (cut := await stored(limit=1)).fits)
+            assert (("chore", 1),) == cut.cut
+            with monkeypatch.context() as fewer:
+                fewer.setattr(replaying, "BESIDE", 1)
+                assert (("chore", 1),) == (await stored()).cut
         finally:
             await client.get_workflow_handle(broadcast_id(prefix, 1, 0)).terminate()
             for chore in engine.worker.workers.chores.chores if engine.worker.workers.chores else ():
@@ -161,6 +183,15 @@ async def test_broadcasts_and_chores_are_replayed_beside_cohorts(
     assert {("broadcast", "1-0", True), ("chore", "calendar", False)} <= {(b["kind"], b["name"], b["open"]) for b in told}
     shown = (await run("replay", "--files", str(export))).stdout
     assert (True, True) == ("this worker would stop broadcast 1-0" in shown, "chore calendar" in shown), shown
+
+
+def test_a_broadcasts_turn_is_no_cohort(tmp_path: Path) -> None:
+    """Its number stands at the end of the id, where a cohort has its own."""
+    body = json.loads((HISTORIES / "broadcast.json").read_text())
+    file = tmp_path / "seventh.json"
+    file.write_text(json.dumps({**body, "workflow_id": "sojourn-broadcast-1-7"}))
+    run = histories.from_file(file).run
+    assert ("broadcast", "1-7", 0) == (run.kind, run.name, run.cohort)
 
 
 def encodings(folder: Path) -> list[str]:
@@ -219,7 +250,7 @@ async def test_replay_refuses_nonsense(tmp_path: Path, run: Any, monkeypatch: py
         assert (2, True) == (done.returncode, told in words(done)[0]), done
     (bad / "x.json").write_text('{"workflow_id": "a", "history": {"events": []}}')
     done = await run("replay", "--files", str(bad))
-    assert (2, True) == (done.returncode, "x.json holds no history" in done.stderr)
+    assert (2, True) == (done.returncode, "x.json holds no history: it has no events" in done.stderr)
     assert (await run("replay", "--files", os.fspath(HISTORIES))).returncode == 0
     gone = await run("replay")
     assert (3, "no Temporal server answers" in gone.stderr) == (gone.returncode, True)

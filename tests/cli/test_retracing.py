@@ -21,6 +21,7 @@ from engine.store.database import transaction
 from tests.asked import asked_for, asked_in
 from tests.cli.commands import sojourn
 from tests.harness import Running, running, write_project
+from tests.people import opened
 
 TOUR = """
 journey: tour
@@ -57,6 +58,14 @@ steps:
   - wait: 30d
     id: month
 """.replace("{split}", "ab")
+KEYED = """
+journey: keyed
+tier: lifecycle
+enter: {event: cancelled, again: always}
+steps:
+  - wait: 30d
+    id: month
+"""
 SETTINGS = "channels: {email: {use: channels.noop}, sms: {use: channels.noop}}\n"
 PEOPLE = {"ada": "IT", "eve": "IT", "bob": "FR", "joe": "DE", "ann": "FR"}
 
@@ -159,6 +168,17 @@ async def test_what_the_engine_did_comes_out_of_the_record(
             done = await run("replay", "--customer", "ada" if wrong else "nobody", *wrong)
             assert (True, True) == (done.returncode in (1, 2), told_so in done.stderr), done
         await what_is_gone_is_said(engine)
+
+
+async def test_a_life_without_the_journey_that_is_asked_for_says_so(tmp_path: Path, database_url: str, run: Any) -> None:
+    """They may have been in another one."""
+    files = {"sojourn.yaml": SETTINGS, "journeys/tour.yaml": TOUR, "journeys/keyed.yaml": KEYED}
+    async with opened(tmp_path, database_url, files=files) as people:
+        await people.identify("ada")
+        await people.track("ada", "signed_up")
+        told = (await run("replay", "--customer", "ada", "--journey", "keyed")).stdout
+        assert "no enrollment of theirs in keyed is recorded\n" == told
+        assert "enrollment 1 in tour" in (await run("replay", "--customer", "ada")).stdout
 
 
 async def histories_of(run: Running) -> list[WorkflowHistory]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from engine.delivery.channel import message_json
+from engine.delivery.channel import Adapter, message_json
 from tests.channels.http_sink import HttpCases, Request, answer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-channel.md").read_text()
@@ -44,6 +44,11 @@ class TestThePage(HttpCases):
     def refusal(self, words: str) -> bytes:
         """In plain words."""
         return answer(400, words.encode())
+
+
+def test_it_names_every_attribute_that_an_adapter_may_have() -> None:
+    """But for `name`, which the loader sets."""
+    assert [] == [a for a in Adapter.__annotations__ if a != "name" and f"`{a}`" not in PAGE and f"self.{a}" not in PAGE]
 
 
 def test_it_is_short() -> None:

@@ -62,6 +62,20 @@ def test_the_page_about_the_export_has_every_table() -> None:
     assert sorted(["format", "exported_at", "customer", "profile", *personal.HELD]) == sorted(told)
 
 
+async def test_the_page_about_the_export_has_every_column_of_moves(database_url: str) -> None:
+    """As the database names them, but for what is left out."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "export.md").read_text()
+    (row,) = re.findall(r"^\| `moved` \|(.*)", page, re.MULTILINE)
+    database = connect(database_url)
+    try:
+        async with transaction(database) as c:
+            asked = "select column_name::text as name from information_schema.columns where table_name = 'moved'"
+            there = {r.name for r in await fetch(c, asked)}
+        assert sorted(there - set(personal.HELD["moved"].hidden)) == sorted(re.findall(r"`(\w+)`", row))
+    finally:
+        await database.dispose()
+
+
 async def test_marks_are_found_under_every_key_and_lifted(database_url: str) -> None:
     """Also those that an older key made; what was never marked isn't found."""
     database = connect(database_url)

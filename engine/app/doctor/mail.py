@@ -114,8 +114,8 @@ async def dmarc(texts: Texts, channel: str, domain: str) -> Finding:
     return Finding(check, "warn", f"{domain} has no DMARC policy, which large receivers ask of who sends much", do)
 
 
-def _policy(check: str, at: str, tags: dict[str, str]) -> Finding:
-    policy = tags.get("p", "").lower()
+def _policy(check: str, at: str, said: dict[str, str]) -> Finding:
+    policy = said.get("p", "").lower()
     if policy not in ("none", "quarantine", "reject"):
         do = "write p=none, p=quarantine or p=reject"
         return Finding(check, "fail", f"the policy at _dmarc.{at} is no policy (`p={policy}`)", do)

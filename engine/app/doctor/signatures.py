@@ -51,6 +51,8 @@ def _wrong(said: dict[str, str], signing: Signing) -> str:
         return "is revoked (`p=` is empty)"
     if (version := said.get("v", "DKIM1")) != "DKIM1":
         return f"counts for nothing: it says `v={version}`, where only `v=DKIM1` is read"
+    if not {"*", "email"} & {word.strip().lower() for word in said.get("s", "*").split(":")}:
+        return f"counts for nothing: it says `s={said['s']}`, where mail needs `s=email` or no `s=`"
     if (kind := said.get("k", "rsa").lower()) != ours["k"]:
         return f"is one for {kind} (`k=`), and messages are signed with {ours['k']}"
     if HASH not in (taken := [word.strip().lower() for word in said.get("h", HASH).split(":")]):
