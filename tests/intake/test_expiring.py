@@ -171,7 +171,7 @@ async def test_what_is_over_goes_whole(people: People) -> None:
     ):
         await people.query(statement + " returning id")
     for statement in (
-        "insert into moved select id, 2, sojourn_now(), 2, true, 2, 'p', 'q', false, '[]' from enrollments",
+        "insert into moved select id, 2, sojourn_now(), 2, true, 2, null, 'p', 'q', false, '[]' from enrollments",
         "insert into parkings select id, 2, sojourn_now(), 0, 0, 0, 's', 'template' from enrollments",
     ):
         assert 2 == len(await people.query(statement + " returning enrollment_id"))
