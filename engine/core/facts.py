@@ -15,9 +15,9 @@ from engine.core.plan import Window
 
 @dataclass(frozen=True, slots=True)
 class ConsentFact:
-    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel. `cleared`: what was said
-    before of exactly this breadth holds no more. `until`: when it ends; a withdrawal that ends is a snooze. `source`: how it was
-    said, `wording`: the version of the text agreed to; "" unknown."""
+    """One recorded statement. `topic` None means the whole channel; `channel` "*" means every channel. `cleared`: it ends a
+    withdrawal of exactly this breadth, and takes back consents of before (`core.consent`). `until`: when it ends; a withdrawal
+    that ends is a snooze. `source`: how it was said, `wording`: the version of the text agreed to; "" unknown."""
 
     channel: str
     topic: str | None

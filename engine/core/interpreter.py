@@ -13,6 +13,7 @@ from datetime import datetime
 
 from engine.core import walk
 from engine.core.enrollment import Begin, Command, Given, Input, Outcome, State, Wake
+from engine.core.moving import is_first
 from engine.core.plan import EARLIER, Branch, Exit, Loop, Plan, Send, Split, Wait, WaitFor
 from engine.core.walk import Step
 
@@ -79,7 +80,8 @@ def _input(plan: Plan, state: State, given: Input) -> Step:
         case "retry":
             return _retry(plan, state)
         case "move":
-            return replace(state, held=(*(held for held in state.held if not _overtaken(plan, held, given)), given)), ()
+            kept = (held for held in state.held if held.kind != "move" or is_first(plan, held, given))
+            return replace(state, held=(*kept, given)), ()
         case "skip":
             return _skip(plan, state, given)
         case "event":
@@ -131,13 +133,7 @@ def keeps_a_reset(plan: Plan, state: State, given: Given) -> bool:
     """Whether `given` is a move that lets a reset before it stand, which `state` holds."""
     if not isinstance(given, Input) or given.kind != "move":
         return False
-    return any(held.kind == "move" and not _overtaken(plan, held, given) for held in state.held)
-
-
-def _overtaken(plan: Plan, held: Input, move: Input) -> bool:
-    """Whether `move` takes the place of `held`: of any other move, but not of a reset (to its own plan) where it leads to another
-    plan. The reset is first, and the move is for where that leads."""
-    return held.kind == "move" and not held.reason == plan.hash != move.reason
+    return any(held.kind == "move" and is_first(plan, held, given) for held in state.held)
 
 
 def _let_go(state: State, commands: tuple[Command, ...]) -> Step:

@@ -103,8 +103,14 @@ def in_turn(plan: Plan, asked: Sequence[Input]) -> list[Input]:
     """Those that count of the moves (in order, at least one) that somebody on `plan` was asked to make: the newest, and before it
     the newest reset, where it leads to another plan."""
     *earlier, newest = asked
-    resets = [move for move in earlier if move.reason == plan.hash != newest.reason]
+    resets = [move for move in earlier if is_first(plan, move, newest)]
     return [*resets[-1:], newest]
+
+
+def is_first(plan: Plan, earlier: Input, later: Input) -> bool:
+    """Whether of two moves of somebody on `plan` the earlier one is made first, and the later one from where that leads: a reset
+    (to its own plan) before a move to another. Any other later move takes the earlier one's place."""
+    return earlier.reason == plan.hash != later.reason
 
 
 def as_before(state: State) -> State:

@@ -14,11 +14,9 @@ from typing import Any
 
 from engine.core.compact import decode_state, encode_state
 from engine.core.enrollment import Input
-from engine.core.moving import MATCHING, matched_on
+from engine.core.moving import MATCHING, Pairs, matched_on
 from engine.core.plan import Exit, Loop, Plan
 from engine.insight.lived import Life, Moved, Recorded
-
-Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
