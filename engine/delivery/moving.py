@@ -54,7 +54,9 @@ async def hand_over(c: Connection, deployments: Deployments, plan: Plan, cohort:
     if not told:
         return
     in_force = (await deployments.current(c)).plans.get(plan.journey, plan).hash
-    going = [await _goes_on(c, deployments, plan, in_force, id_, left[id_], asked) for id_, asked in told.items()]
+    plans = {h: await deployments.plan(c, h) for h in {plan.hash, in_force}}
+    arrived = await _may_have_arrived(c, plan, {id_: left[id_] for id_ in told})
+    going = [_goes_on(plans, plan, id_, left[id_], asked, arrived=id_ in arrived) for id_, asked in told.items()]
     await moves.go_on(c, cohort, [_row(one) for one in going])
     await _rematch(c, plan, going)
     dropped = [one.id for one in going if one.there.dropped]
@@ -67,19 +69,20 @@ async def hand_over(c: Connection, deployments: Deployments, plan: Plan, cohort:
     await moves.note(c, plan.hash, [_noted(one, at) for one in going])
 
 
-async def _goes_on(
-    c: Connection, deployments: Deployments, plan: Plan, in_force: str, enrollment: int, state: State, asked: Sequence[Input]
+def _goes_on(
+    plans: Mapping[str, Plan], plan: Plan, enrollment: int, state: State, asked: Sequence[Input], *, arrived: bool
 ) -> Going:
     """Where an enrollment on `plan` goes on. A reset and a move that was asked while it was under way are both made here, where
-    the step that the reset leads to lets it change over; else the move waits until it comes to one that does."""
+    the step that the reset leads to lets it change over; else the move waits until it comes to one that does. `plans`: the one
+    that it is on, and the one in force · `arrived`: whether the message that it stands at may have gone."""
     going = None
     for move in in_turn(plan, asked):
         here = state if going is None else going.there.state
-        if move.reason not in (plan.hash, in_force) or all(at != here.op for at, _ in move.matched):
+        if move.reason not in plans or all(at != here.op for at, _ in move.matched):
             break
-        new = await deployments.plan(c, move.reason)
+        new = plans[move.reason]
         there = carried(plan, new, here, move)
-        passed = not there.anew and there.state.visit != here.visit and await _may_have_arrived(c, enrollment, plan, here)
+        passed = arrived and not there.anew and there.state.visit != here.visit
         there = behind(new, there) if passed else there
         crossed, first = move.matched if new.hash != plan.hash else (), None if going is None else going.over
         going = Going(enrollment, state, new, there, move.seq, crossed, first=first, passed=passed)
@@ -91,14 +94,15 @@ async def _goes_on(
     return Going(enrollment, state, plan, there, state.seq, followed=False)
 
 
-async def _may_have_arrived(c: Connection, enrollment: int, plan: Plan, state: State) -> bool:
-    """Whether the message that `state` stands at was handed over, by whatever is known of it."""
-    op = plan.ops[state.op]
-    if not isinstance(op, Send):
-        return False
-    name = key(enrollment, plan, Command("deliver", state.op, state.visit, state.attempt, later(state, None)))
-    row = (await ledger.by_key(c, [name])).get(name)
-    return row is not None and (row.status in ("handed_over", "sent", "unknown") or row.reason == UNKNOWN)
+async def _may_have_arrived(c: Connection, plan: Plan, left: Mapping[int, State]) -> set[int]:
+    """Those of `left` whose message that they stand at was handed over, by whatever is known of it."""
+    names = {
+        key(enrollment, plan, Command("deliver", s.op, s.visit, s.attempt, later(s, None))): enrollment
+        for enrollment, s in left.items()
+        if s.op < len(plan.ops) and isinstance(plan.ops[s.op], Send)
+    }
+    found = await ledger.by_key(c, list(names)) if names else {}
+    return {names[k] for k, r in found.items() if r.status in ("handed_over", "sent", "unknown") or r.reason == UNKNOWN}
 
 
 def _row(one: Going) -> dict[str, Any]:
