@@ -6,10 +6,9 @@ and compares them with those that the history holds.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from temporalio.client import WorkflowHistory
@@ -17,6 +16,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from engine.observe.quiet import quiet
 from engine.temporal.broadcast_workflow import Broadcast
 from engine.temporal.chore_workflow import ChoreRun
 from engine.temporal.client import converter
@@ -60,7 +60,7 @@ async def replay(
             under_way.append(run)
             yield history
 
-    with _quiet():
+    with quiet("temporalio.worker", logging.CRITICAL):  # what fails is told as an answer: the SDK needn't log it too
         async with replayer.workflow_replay_iterator(each()) as results:
             async for result in results:
                 failure = result.replay_failure
@@ -80,15 +80,3 @@ def _in_a_line(failure: Exception) -> str:
     if kind and not words.startswith("["):
         words = f"{kind[1]}: {words}"
     return (" ".join(words.split()) or type(failure).__name__)[:REASON]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What fails is told as an answer: the SDK needn't log it too."""
-    log = logging.getLogger("temporalio.worker")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

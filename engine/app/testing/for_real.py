@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Generator, Mapping, Sequence
 
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from engine.app.ending import ending_on_request
 from engine.app.testing.chosen import Chosen, rounds
-from engine.app.testing.expectations import compared
 from engine.app.testing.passages import NobodyFits, NotTaken, Passage
 from engine.app.testing.playing import Result
-from engine.app.testing.servers import Servers, real_servers
-from engine.app.testing.timeline import Restless, timeline
+from engine.app.testing.servers import real_servers
 from engine.authoring.project import Compiled
+from engine.observe.quiet import quiet
 
 
 def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mapping[str, str]) -> Generator[Result, None, None]:
@@ -27,7 +22,8 @@ def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mappin
     ServerError."""
     words = TelemetryConfig(logging=LoggingConfig(TelemetryFilter(core_level="ERROR", other_level="ERROR")))
     Runtime.set_default(Runtime(telemetry=words), error_if_already_set=False)  # it warns of what the test server hasn't got
-    with ending_on_request(), _quiet_relay(), asyncio.Runner() as runner, real_servers(runner) as servers:
+    # Where time jumps, cohorts are over at times with members who live: of that the relay warns, and nobody need know here.
+    with ending_on_request(), quiet("sojourn.relay", logging.ERROR), asyncio.Runner() as runner, real_servers(runner) as servers:
         for together in rounds(compiled, chosen):
             fitting = []
             for c in together:
@@ -36,40 +32,6 @@ def play_for_real(compiled: Compiled, chosen: Sequence[Chosen], channels: Mappin
                 else:
                     fitting.append(c)
             yield from runner.run(_together(servers, channels, compiled, fitting))
-
-
-@contextmanager
-def _quiet_relay() -> Iterator[None]:
-    """Where time jumps, cohorts are over at times with members who live: of that the relay warns, and nobody need know here."""
-    log = logging.getLogger("sojourn.relay")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
-async def _together(servers: Servers, channels: Mapping[str, str], compiled: Compiled, chosen: Sequence[Chosen]) -> list[Result]:
-    """Tests of one round. Where something is wrong that stops them all, each is played alone, so that it is that one's."""
-    if not chosen:
-        return []
-    began = time.monotonic()
-    on_servers = partial(timeline, database_url=servers.database(), environment=servers.environment, channels=channels)
-    project, tests = chosen[0].project(compiled), [c.test for c in chosen]
-    try:
-        async with on_servers(project, chosen[0].journeys, tests, prefix=f"test-{secrets.token_hex(6)}") as moved:
-            await moved.play()
-            lines = [await moved.lines(p) for p in moved.passages]
-    except (NotTaken, Restless) as wrong:
-        if len(chosen) == 1:
-            return [Result(chosen[0], project.policy.timezone, wrong=str(wrong), seconds=time.monotonic() - began)]
-        return [r for c in chosen for r in await _together(servers, channels, compiled, [c])]
-    share = (time.monotonic() - began) / len(chosen)
-    return [
-        Result(c, p.zone.key, compared(c.test.expect, found, p.zone), seconds=share)
-        for c, p, found in zip(chosen, moved.passages, lines, strict=True)
-    ]
 
 
 def _unplayable(compiled: Compiled, chosen: Chosen) -> str:
