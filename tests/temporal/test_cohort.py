@@ -55,16 +55,17 @@ async def cohorts(sojourn: Running) -> list[int]:
 async def test_continue_as_new_under_load_loses_nothing(
     tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a history limit of 40 events, two hundred members in one cohort get both of their messages once, over many runs."""
-    monkeypatch.setattr(workflow, "HISTORY_LIMIT", 40)
+    """With a history limit of 20 events, two hundred members in one cohort get both of their messages once, over many runs."""
+    monkeypatch.setattr(workflow, "HISTORY_LIMIT", 20)  # two rounds of messages pass it, however many come at once
     folder = write_project(tmp_path, {"journeys/twice.yaml": TWICE})
     chance = random.Random(7)
-    async with running(folder, database_url, temporal_address, task_queue_prefix, max_size=200) as sojourn:
+    async with running(folder, database_url, temporal_address, task_queue_prefix, max_size=200, partitions=1) as sojourn:
         users = [f"user{i}" for i in range(200)]
         await sojourn.accept([sojourn.known(u) for u in users])
         later = [("confirmed", u) for u in users] + [("pinged", u) for u in users]
         for i in range(0, 200, 20):
             await sojourn.accept([sojourn.event(u, "signed_up") for u in users[i : i + 20]])
+        await sojourn.waiting_in("one", 200)
         chance.shuffle(later)
         for i in range(0, 400, 20):
             await sojourn.accept([sojourn.event(u, name) for name, u in later[i : i + 20]])
