@@ -248,6 +248,7 @@ async def undo(c: Connection, found: Any, actor: str, now: datetime) -> Merged:
     people = await customers.lock(c, [found.gone, found.kept])
     await merges.inside(c, [(found.kept, found.gone)])  # their locks, in order
     await unmerges.give_back(c, found.gone, found.kept, body)
+    withdrawn = await _cleared_too(c, found.gone, found.kept, int(body["last_consent"]), now)
     revived = await unmerges.revive(c, body["ended"])
     await enrollments.try_again(c, [i for i, status in revived if status == "live"])
     before, after, has = body["kept"], body["after"], people[found.kept]
@@ -266,7 +267,7 @@ async def undo(c: Connection, found: Any, actor: str, now: datetime) -> Merged:
     }
     await merges.write_people(c, [kept, gone])
     await unmerges.undone(c, found.id, actor, now)
-    done = Merged(found.id, found.gone, found.kept, found.cause)
+    done = Merged(found.id, found.gone, found.kept, found.cause, withdrawn=withdrawn)
     done.moved = {table: len(ids) for table, ids in sorted(body["moved"].items())}
     done.revived = [(e["id"], e["journey"]) for e in body["ended"] if e["id"] in dict(revived)]
     then: dict[int, dict[str, Json]] = {found.kept: dict(has.attributes), found.gone: dict(has.attributes)}
@@ -279,6 +280,19 @@ async def undo(c: Connection, found: Any, actor: str, now: datetime) -> Merged:
     await enrollments.wake_deferred(c, [(found.kept, None), (found.gone, None)])
     await enrollments.tell_relay(c)
     return done
+
+
+async def _cleared_too(c: Connection, gone: int, kept: int, last: int, now: datetime) -> list[tuple[str, str | None]]:
+    """What was cleared since the statement `last`, when the two were one, takes back what who had gone agreed to before it, and
+    lifts nothing that they have withdrawn: what of that is said again, (channel, topic)."""
+    told: dict[int, list[ConsentFact]] = defaultdict(list)
+    for r in await customers.consents(c, [gone, kept]):
+        told[r.customer_id].append(consent_fact(r))
+    cleared = [s for s in told[kept] if s.state == "cleared" and s.version > last]
+    again = lifted(told[gone], cleared, now)
+    await unmerges.say_too(c, gone, kept, last, "cleared")
+    await merges.say_again(c, [_statement(s, gone, now) for s in again])
+    return [(s.channel, s.topic) for s in again]
 
 
 def _apart(before: Mapping[str, Any], after: Mapping[str, Any], has: Any) -> dict[str, bool]:

@@ -74,19 +74,26 @@ async def give_back(c: Connection, gone: int, kept: int, body: Mapping[str, Any]
         "from suppressions where customer_id = :kept and lifted_at is null on conflict do nothing",
         **both,
     )
-    await run(
-        c,
-        "insert into consents (customer_id, channel, topic, state, source, wording, at, until, via, recorded_at) "
-        "select :gone, channel, topic, state, source, wording, at, until, via, sojourn_now() from consents "
-        "where customer_id = :kept and id > :last and state = 'withdrawn' and via <> 'merge' order by id",
-        last=int(body["last_consent"]),
-        **both,
-    )
+    await say_too(c, gone, kept, int(body["last_consent"]), "withdrawn")
     await run(
         c,
         "update customers set merged_into = :gone where merged_into = :kept and id = any(cast(:ids as bigint[]))",
         ids=list(body["followers"]),
         **both,
+    )
+
+
+async def say_too(c: Connection, gone: int, kept: int, last: int, state: str) -> None:
+    """What who stayed has said of their consent since the statement `last` that is such a `state`, who had gone has said too."""
+    await run(
+        c,
+        "insert into consents (customer_id, channel, topic, state, source, wording, at, until, via, recorded_at) "
+        "select :gone, channel, topic, state, source, wording, at, until, via, sojourn_now() from consents "
+        "where customer_id = :kept and id > :last and state = :state and via <> 'merge' order by id",
+        gone=gone,
+        kept=kept,
+        last=last,
+        state=state,
     )
 
 

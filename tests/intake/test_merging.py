@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from engine.core.consent import agreed, refusal
+from engine.delivery.facts import consent_fact
 from engine.intake.commanded import CantMerge
-from engine.store import merges
+from engine.store import customers, merges
+from engine.store.database import now, transaction
 from tests.people import People, named, opened
 
 LETTER = """insert into messages (key, enrollment_id, customer_id, journey, plan, step, attempt, template, channel, tier, status,
@@ -161,6 +164,25 @@ async def test_what_was_withdrawn_while_they_were_one_holds_for_both(people: Peo
         assert ["withdrawn"] == [r.state for r in found]
         assert 1 == len(await people.query("select 1 from suppressions where customer_id = :id", id=customer))
     assert [] == list(await people.query("select 1 from consents where customer_id = :id and topic = 'news'", id=bob))
+
+
+async def test_what_was_cleared_while_they_were_one_is_taken_back_for_both(people: People) -> None:
+    """What either had agreed to before is agreed to no more; what either had withdrawn stays withdrawn."""
+    ada, bob = await two(people)
+    await consent(people, "ada", "withdrawn", None)
+    await consent(people, "bob", "granted", "news")
+    await consent(people, "bob", "withdrawn", None, "sms")
+    done = await merge(people, ada, bob)
+    await consent(people, "ada", "cleared", None)
+    await consent(people, "ada", "cleared", None, "sms")
+    await consent(people, "ada", "granted", "offers")
+    back = await unmerge(people, done.id)
+    assert [("sms", None)] == back.withdrawn
+    async with transaction(people.core.database) as c:
+        told = [consent_fact(r) for r in await customers.consents(c, [bob])]
+        moment = await now(c)
+    assert [False, False] == [agreed(told, "email", topic, moment) for topic in ("news", "offers")]
+    assert refusal(told, "sms", None, moment) is not None
 
 
 async def test_an_address_that_one_must_not_get_stays_so(people: People) -> None:
