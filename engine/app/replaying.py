@@ -166,13 +166,16 @@ async def replay_stored(
 
 def _shelve(plans: Mapping[str, Json]) -> dict[str, str]:
     """Make these plans (JSON by hash) available to workflows; why not, for those that this version can't execute."""
-    refused = {}
-    for plan_hash, body in plans.items():
-        try:
-            SHELF.add(plan_from_json(body))
-        except ValueError as wrong:
-            refused[plan_hash] = str(wrong)
-    return refused
+    return {plan_hash: why for plan_hash, body in plans.items() if (why := _shelved(body))}
+
+
+def _shelved(plan: Json) -> str:
+    """Make a plan available to workflows; why not, where this version can't execute it, else ""."""
+    try:
+        SHELF.add(plan_from_json(plan))
+    except ValueError as wrong:
+        return str(wrong)
+    return ""
 
 
 def read_files(folder: Path) -> list[Kept]:
@@ -187,17 +190,22 @@ async def replay_files(
     settings: Settings, kept: Sequence[Kept], *, sandboxed: bool = False, step: Callable[[], None] = lambda: None
 ) -> Report:
     """Replay histories that were exported, each with the plan that it was exported with."""
+    fitting: list[Kept] = []
+    broken: list[Broken] = []
     for one in kept:
-        if one.plan is not None:
-            SHELF.add(plan_from_json(one.plan))
+        if why := "" if one.plan is None else _shelved(one.plan):
+            step()
+            broken.append(Broken(one.run, why))
+        else:
+            fitting.append(one)
     started = time.monotonic()
     told = []
-    async for one_told in replay(histories.from_files(list(kept)), encryption_key=encryption_keys(settings), sandboxed=sandboxed):
+    async for one_told in replay(histories.from_files(fitting), encryption_key=encryption_keys(settings), sandboxed=sandboxed):
         step()
         told.append(one_told)
     return Report(
         fits=sum(not t.reason for t in told),
-        broken=tuple(Broken(t.run, t.reason) for t in told if t.reason),
+        broken=(*broken, *(Broken(t.run, t.reason) for t in told if t.reason)),
         events=sum(t.events for t in told),
         seconds=time.monotonic() - started,
     )

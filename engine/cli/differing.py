@@ -155,7 +155,7 @@ def _messages(
     where = addresses_of(located.settings)
     parts = [Part(version, None, compared.tell(side), where) for side, version in enumerate(versions)]
     with progress("comparing") as tell:
-        span = play_store(located, from_store, parts, tell) if from_store else play_file(Path(str(events)), parts, tell)
+        span = play_file(events, parts, tell) if events is not None else play_store(located, str(from_store), parts, tell)
     return Messages(span, compared.changes(), compared.same)
 
 

@@ -119,6 +119,7 @@ NONSENSE = [
     (["diff", "nowhere"], "nowhere: 'nowhere' is neither a folder nor a revision", "deployed"),
     (["diff", "deployed", "--events", "a.jsonl", "--from-store", "1d"], "exclude each other", ""),
     (["diff", "deployed", "--markdown", "--json"], "exclude each other", ""),
+    (["diff", ".", "--from-store", ""], "--from-store: ", "write a time such as 90d"),
     (["simulate", "--warm-up"], "no channel of sojourn.yaml has a `warmup`", "50/day"),
 ]
 

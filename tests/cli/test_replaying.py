@@ -194,6 +194,20 @@ def test_a_broadcasts_turn_is_no_cohort(tmp_path: Path) -> None:
     assert ("broadcast", "1-7", 0) == (run.kind, run.name, run.cohort)
 
 
+async def test_a_file_with_a_plan_of_another_version_is_one_that_does_not_replay(tmp_path: Path, run: Any) -> None:
+    """It is told with the reason, and the other files are replayed all the same."""
+    write_project(tmp_path, {"sojourn.yaml": SETTINGS})
+    export = tmp_path / "histories"
+    export.mkdir()
+    body = json.loads((HISTORIES / "moved.json").read_text())
+    (export / "moved.json").write_text(json.dumps(body))
+    (export / "newer.json").write_text(json.dumps({**body, "plan": {**body["plan"], "format": 99}}))
+    done = await run("replay", "--files", str(export), "--json")
+    told = json.loads(done.stdout)
+    assert (1, 1) == (done.returncode, told["replayed"])
+    assert ["plan format 99 is not one this version can execute (it knows 1)"] == [b["reason"] for b in told["broken"]]
+
+
 def encodings(folder: Path) -> list[str]:
     """How the payloads of signals are encoded in these files."""
     bodies = [json.loads(file.read_text()) for file in folder.iterdir()]
