@@ -82,7 +82,7 @@ class Activities:
     async def record(self, batch: Json) -> list[Json]:
         """Write ends, parkings and moves into the store. Ends close what lasted while the enrollment ran, in one transaction.
         What comes a second time, after a retry, parks nobody again: it is told by the highest input that the parked state had
-        seen; and moves nobody again, who lives in another cohort by then."""
+        seen; and moves nobody again, who lives in another cohort by then. Nor is anybody parked who was skipped before."""
         plan, members = await self._unpack(batch)
         async with beating(), transaction(self.database) as c:
             owners = await enrollments.lock_customers(c, [m for m, _, _ in members])
@@ -102,7 +102,7 @@ class Activities:
                     "seq": None if state is None else state.seq,
                 }
                 for m, c_, state in members
-                if c_.status == "parked"
+                if c_.status == "parked" and _still_parked(c_, state)
             ]
             await parking.park(c, parked)
             left = {m: state for m, c_, state in members if c_.status == "moved" and state is not None}
@@ -146,6 +146,13 @@ class Activities:
             (m, compact.decode_command(command), None if state is None else compact.decode_state(state))
             for m, command, state in batch["members"]
         ]
+
+
+def _still_parked(command: Command, state: State | None) -> bool:
+    """Whether a member stands where `command` tells that it was parked: that may have waited behind another record, and a skip
+    doesn't wait for it. `state` None: it has ended."""
+    place = (command.op, command.visit, command.attempt)
+    return state is None or (state.status == "parked" and place == (state.op, state.visit, state.attempt))
 
 
 def _without_words(outcome: Outcome) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from temporalio import activity
 from engine.core import interpreter
 from engine.core.wire import Json
 from engine.insight.timeline import timeline
+from engine.intake import operators
 from engine.store.database import transaction
 from engine.temporal.activities import Activities
 from tests.asking import ask, replayed, shown
@@ -99,6 +101,45 @@ async def test_a_parking_that_is_recorded_again_after_the_retry_parks_nobody(
         await sojourn.track("ada", "confirmed")
         await sojourn.settled()
         assert [("one", "ended", "completed")] == await sojourn.ends()
+
+
+async def test_whoever_was_skipped_before_the_parking_was_recorded_is_not_parked(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record waits behind another one while an operator skips the step: the member waits in the next by then."""
+    begun: list[Json] = []
+    recorded: list[Json] = []
+    going = asyncio.Event()
+    original = Activities.record
+
+    @activity.defn(name="record")
+    async def record(self: Activities, batch: Json) -> list[Json]:
+        begun.append(batch)
+        await going.wait()
+        answer = await original(self, batch)
+        recorded.append(batch)
+        return answer
+
+    monkeypatch.setattr(Activities, "record", record)
+    folder = write_project(tmp_path, {"journeys/one.yaml": ONE, **BROKEN})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, partitions=1) as sojourn:
+        for user in ("ada", "bob"):
+            await sojourn.identify(user, first_name=TOO_LONG)
+        await sojourn.track("ada", "signed_up")
+        await sojourn.until(lambda: len(begun) == 1)
+        await sojourn.track("bob", "signed_up")
+
+        async def broken() -> bool:
+            return 2 == len(await sojourn.query("select 1 from messages where status = 'parked'"))
+
+        await sojourn.until(broken)
+        async with transaction(sojourn.worker.core.database) as c:
+            assert [2] == await operators.skip(c, [2], "test")
+        await sojourn.waiting_in("confirm")
+        going.set()
+        await sojourn.until(lambda: len(recorded) == 2)
+        assert [("one", "live", "")] == (await sojourn.ends())[1:]
+        assert [1] == [r.enrollment_id for r in await sojourn.query("select enrollment_id from parkings")]
 
 
 async def test_what_somebody_was_parked_for_is_known_after_the_retry(
