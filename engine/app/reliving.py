@@ -100,7 +100,7 @@ def compiled_with(project: Path, path: Path, channels: Iterable[str]) -> Compile
             if (project / part).is_dir():
                 shutil.copytree(project / part, folder / part)
         for other in (folder / "journeys").glob("*.y*ml"):
-            if _journey(other.read_text(encoding="utf-8")) == name:
+            if other.is_file() and _journey(other.read_text(encoding="utf-8", errors="replace")) == name:
                 other.unlink()
         (folder / "journeys" / f"{name}.yaml").write_text(text, encoding="utf-8")
         return load_project(folder, channels)

@@ -181,6 +181,16 @@ async def test_a_life_without_the_journey_that_is_asked_for_says_so(tmp_path: Pa
         assert "enrollment 1 in tour" in (await run("replay", "--customer", "ada")).stdout
 
 
+async def test_a_file_beside_it_that_cannot_be_read_is_named(tmp_path: Path, run: Any) -> None:
+    """Where a journey's file is tried in the project, what is wrong with the others is told as ever."""
+    folder = write_project(tmp_path, {"journeys/tour.yaml": TOUR})
+    (folder / "journeys" / "cafe.yaml").write_bytes("journey: café\n".encode("latin-1"))
+    (folder / "journeys" / "folder.yaml").mkdir()
+    (folder / "other.yaml").write_text(TOUR)
+    done = await run("replay", "--customer", "ada", "--with", str(folder / "other.yaml"))
+    assert (1, True) == (done.returncode, "journeys/cafe.yaml:1:1: error SJ108" in done.stderr), done
+
+
 async def histories_of(run: Running) -> list[WorkflowHistory]:
     """What Temporal has of everybody's cohorts."""
     journeys = run.worker.relay.journeys
