@@ -147,7 +147,7 @@ def prepare(located: Located, database_url: str, deploy: bool) -> None:
     done += [f"{c.journey} (no longer on trial)" for c in changes.journeys if c.kind == "same" and c.was_canary is not None]
     done += [f"{c.journey} (takes people in again)" for c in changes.journeys if c.kind == "same" and c.was_drained]
     done += [f"{name} ({kind})" for name, kind in changes.shared]
-    told = f"deployed {count(len(compiled.plans), 'journey')}: {', '.join(done)}"
+    told = ": ".join([f"deployed {count(len(compiled.plans), 'journey')}", *([", ".join(done)] if done else [])])
     out.print(Text(told), soft_wrap=True)
 
 

@@ -160,6 +160,7 @@ async def test_a_new_project_that_does_not_compile_has_nothing_that_goes_on(
     assert "run `sojourn deploy`; no journey runs until then\n" in capsys.readouterr().err
     (folder / "journeys/broken.yaml").unlink()
     await asyncio.to_thread(prepare, locate(folder), database_url, True)
+    assert "deployed 0 journeys\n" == capsys.readouterr().out
     (folder / "journeys/broken.yaml").write_text("journey: broken\n")
     await asyncio.to_thread(prepare, locate(folder), database_url, True)
     assert "run `sojourn deploy`; what was deployed before goes on\n" in capsys.readouterr().err
