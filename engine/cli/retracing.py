@@ -169,7 +169,7 @@ def _verdict(told: Retraced) -> Sequence[Text]:
     if told.exact:
         return [Text("  as recorded: each step rests on the record, or follows from the plan", "green")]
     unsure = sum(t.basis in ("recomputed", "assumed") for t in told.transitions)
-    verdict = "not compared with the end, because it was moved" if told.life.untold else "as recorded"
+    verdict = "as recorded" if told.compared else "not compared with the end, because it was moved"
     return [Text(f"  {verdict}; {unsure} of {len(told.transitions)} steps rest on today's data or on nothing", "yellow")]
 
 

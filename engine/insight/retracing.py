@@ -31,18 +31,19 @@ from engine.store.relay import DONE, UNDONE
 @dataclass(frozen=True, slots=True)
 class Retraced:
     """A whole life, replayed. `differs`: in what a move or the end isn't what is recorded, in words; nothing: it is the same.
-    `missing`: what is known to be gone."""
+    `missing`: what is known to be gone · `compared`: whether it was followed to the end, and held against that."""
 
     life: Life
     transitions: tuple[Transition, ...]
     state: State
     differs: tuple[str, ...]
     missing: tuple[str, ...]
+    compared: bool = True
 
     @property
     def exact(self) -> bool:
         """Whether each step rests on the record or follows from the plan."""
-        return not self.differs and not self.life.untold and all(t.basis in ("recorded", "follows") for t in self.transitions)
+        return not self.differs and self.compared and all(t.basis in ("recorded", "follows") for t in self.transitions)
 
     def to_json(self) -> dict[str, Json]:
         """For machines."""
@@ -66,7 +67,7 @@ class Retraced:
                 for t in self.transitions
             ],
             "exact": self.exact,
-            "compared": not self.life.untold,
+            "compared": self.compared,
             "differs": list(self.differs),
             "missing": list(self.missing),
         }
@@ -77,7 +78,9 @@ def retrace(life: Life) -> Retraced:
     run = _Run(life)
     steps = tuple(run.steps())
     delivered = {key(life.id, step.plan, c) for step in steps for c in step.commands if c.kind == "deliver"}
-    return Retraced(life, steps, run.state, (*run.astray, *_differences(life, run, delivered)), life.missing)
+    compared = not (life.untold or run.lost)
+    differs = (*run.astray, *(_differences(life, run, delivered) if compared else ()))
+    return Retraced(life, steps, run.state, differs, (*life.missing, *run.taken), compared)
 
 
 def _given(what: Any) -> Given:
@@ -93,7 +96,7 @@ def _given(what: Any) -> Given:
 class _Run:
     """The heap of what comes: (when, inputs before answers before wakes, order, what). `read`: how many decisions of each message
     have been answered with · `done_to`: the input up to which moves are over · `astray`: where it wasn't let go as recorded ·
-    `lost`: nothing tells where it went on."""
+    `lost`: nothing tells where it went on · `taken`: what of that an erasure has taken."""
 
     life: Life
     state: State = field(default_factory=State)
@@ -105,6 +108,7 @@ class _Run:
     done_to: int = 0
     astray: list[str] = field(default_factory=list)
     lost: bool = False
+    taken: list[str] = field(default_factory=list)
 
     def steps(self) -> Iterator[Transition]:
         """Stretch by stretch, with the moves between."""
@@ -204,8 +208,11 @@ class _Run:
         if not moved.followed:
             self.state, words = as_before(left), "went on as before"
         elif all(here != left.op for here, _ in moved.move.matched):
-            self.astray.append(f"move {moved.move.seq} says nothing of {place(moved.old, left)}")
             self.lost = True
+            if moved.state is None:
+                self.taken.append(f"where it stood at move {moved.move.seq} was erased: a replay doesn't follow it from there")
+            else:
+                self.astray.append(f"move {moved.move.seq} says nothing of {place(moved.old, left)}")
             return None
         else:
             there = carried(moved.old, moved.new, left, moved.move)
@@ -266,7 +273,7 @@ SHOWN = 5
 def _differences(life: Life, run: _Run, delivered: Set[str]) -> Iterator[str]:
     """Where the replay ends otherwise than the enrollment stands, and the messages (by key) that it never `delivered`."""
     row, state = life.row, run.state
-    if not life.inputs or life.untold or run.lost:
+    if not life.inputs:
         return
     status = "live" if state.status in ("running", "waiting") else state.status
     if status != row.status:

@@ -256,3 +256,20 @@ def test_a_message_of_before_a_move_says_nothing_of_a_wait_after_it() -> None:
     row = standing(step="pause")
     told = retrace(Life(row, new, inputs, decisions, messages, {}, NOTHING, known, NOON + 9 * hour, moved=[moved]))
     assert ((), True, "pause, waiting") == (told.differs, told.exact, told.transitions[-1].way[1])
+
+
+def test_a_replay_that_an_erasure_keeps_from_following_a_move_says_so() -> None:
+    """Where it stood is gone, conditions find nothing any more, and the move knows no step where that leads: no difference."""
+    ops = (Wait("w", A_DAY), Wait("there", A_DAY))
+    old, new = (sealed(Plan("j", "lifecycle", (*ops, Exit(last, "over")), ())) for last in ("end", "other"))
+    hour = timedelta(hours=1)
+    asking = came(2, "move", NOON + hour, ((1, 1),), DONE)
+    inputs = [came(1, "begin", NOON), asking, came(3, "replan", NOON + hour, (), "moved")]
+    assert isinstance(asking.given, Input)
+    moved = Moved(NOON + hour, 3, asking.given, True, 2, old, new, False, None)
+    known: Any = SimpleNamespace(context=lambda row, at: Context({}, at))
+    row = standing(status="ended", reason="erased", erased_at=NOON)
+    told = retrace(Life(row, new, inputs, {}, {}, {}, NOTHING, known, NOON + 9 * hour, moved=[moved]))
+    assert ((), False, False) == (told.differs, told.compared, told.exact)
+    assert ("where it stood at move 2 was erased: a replay doesn't follow it from there",) == told.missing
+    assert "not compared with the end" in str(_verdict(told)[0])
