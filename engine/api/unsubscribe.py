@@ -90,8 +90,8 @@ async def _today(reach: Reach, link: Link) -> Link | None:
 
 
 async def _withdrawal(reach: Reach, link: Link) -> Incoming:
-    """The event. Its message id is the same until the customer agrees to something again: so repeats change nothing, and the same
-    link works once more after somebody has come back."""
+    """The event. Its message id is the same until the customer agrees to something again, or a withdrawal is cleared: so repeats
+    change nothing, and the same link works once more after somebody has come back."""
     async with patiently(), transaction(reach.database) as c:
         agreed = await profiles.last_consent_given(c, link.customer)
     about = f"{link.channel}/{'*' if link.topic is None else link.topic}"

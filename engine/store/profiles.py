@@ -47,7 +47,7 @@ async def consents(c: Connection, customer: int, limit: int = 50) -> list[Row[An
 
 
 async def last_consent_given(c: Connection, customer: int) -> int:
-    """The id of the newest statement by which the customer agreed to anything; 0 where there is none."""
+    """The id of the customer's newest statement that is no withdrawal: one may be said again since. 0 where there is none."""
     found = await fetch(
         c,
         "select coalesce(max(id), 0) from consents where customer_id = :id and state <> 'withdrawn'",
