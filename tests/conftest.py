@@ -6,6 +6,7 @@ own exit code, because a process that ran a Temporal worker may abort at interpr
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("nightly") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made stays: the garbage collector needs not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
