@@ -11,6 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from engine.core.wire import Json
+from engine.intake import relay
 from engine.store import relay as relay_store
 from engine.store.database import transaction
 from engine.temporal import workflow
@@ -103,6 +104,23 @@ async def test_members_of_a_workflow_that_is_gone_go_on_in_another(
         await sojourn.track("bob", "pinged", number=1)
         await sojourn.settled()
         assert ["first", "second"] == [m.step for m in sojourn.email.to(ada)] == [m.step for m in sojourn.email.to(bob)]
+        assert 2 == len(await cohorts(sojourn))
+
+
+async def test_who_is_admitted_to_a_cohort_that_is_over_goes_on_at_once(
+    tmp_path: Path, database_url: str, temporal_address: str, task_queue_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay doesn't wait for its next look, which is far away here, when a cohort turns out to take nobody any more."""
+    monkeypatch.setattr(relay, "IDLE_SECONDS", 3_600.0)
+    folder = write_project(tmp_path, {"journeys/twice.yaml": TWICE})
+    async with running(folder, database_url, temporal_address, task_queue_prefix, partitions=1) as sojourn:
+        await sojourn.accept([sojourn.known(u) for u in ("ada", "bob")])
+        await sojourn.track("ada", "signed_up")
+        await sojourn.waiting_in("one")
+        (first,) = await cohorts(sojourn)
+        await (await handle(sojourn, first)).terminate("a test")
+        await sojourn.track("bob", "signed_up")
+        await sojourn.waiting_in("one", 2)
         assert 2 == len(await cohorts(sojourn))
 
 
