@@ -30,12 +30,16 @@ ZONES = (
 def changes(name: str, first: int, last: int) -> list[datetime]:
     """Every moment, to the hour before, at which zone `name` changed its offset from year `first` to `last`."""
     zone, found = clock.zone(name), []
-    moment = datetime(first, 1, 1, tzinfo=UTC)
-    while moment.year <= last:
-        later = moment + timedelta(hours=6)
-        if moment.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset():
-            found.append(moment)
-        moment = later
+
+    def differs(moment: datetime, later: datetime) -> bool:
+        return moment.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset()
+
+    day = datetime(first, 1, 1, tzinfo=UTC)
+    while day.year <= last:
+        if differs(day, day + timedelta(days=1)):
+            quarters = [day + timedelta(hours=h) for h in (0, 6, 12, 18)]
+            found += [moment for moment in quarters if differs(moment, moment + timedelta(hours=6))]
+        day += timedelta(days=1)
     return found
 
 

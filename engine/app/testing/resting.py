@@ -26,3 +26,8 @@ def at_rest(history: WorkflowHistory) -> bool:
     asked = kinds.count(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
     last = next((k for k in reversed(kinds) if k in _TASK), None)
     return asked == sum(kinds.count(k) for k in _ANSWERED) and last == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+
+
+def completed(history: WorkflowHistory) -> bool:
+    """Whether a workflow is over, and no signal brings it back."""
+    return history.events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED

@@ -28,7 +28,7 @@ from engine.app.testing.expectations import Line
 from engine.app.testing.happened import lines_of
 from engine.app.testing.passages import BEFORE, NotTaken, Passage, begins
 from engine.app.testing.passing import Chores
-from engine.app.testing.resting import at_rest
+from engine.app.testing.resting import at_rest, completed
 from engine.app.testing.sink import Sink
 from engine.app.wiring import Worker, open_worker
 from engine.authoring.project import Compiled
@@ -84,6 +84,7 @@ class Timeline:
     chores: Chores
     calls: list[Line] = field(default_factory=list)
     _lasting: tuple[frozenset[int], datetime] | None = None
+    _completed: set[int] = field(default_factory=set)
 
     async def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
         """Rows straight from the store."""
@@ -183,8 +184,9 @@ class Timeline:
         before = await self._inputs()
         if before[1]:
             return False
-        cohorts = await self.query("select id from cohorts")
-        histories = await asyncio.gather(*(self._history(r.id) for r in cohorts))
+        cohorts = [r.id for r in await self.query("select id from cohorts") if r.id not in self._completed]
+        histories = await asyncio.gather(*(self._history(cohort) for cohort in cohorts))
+        self._completed.update(cohort for cohort, h in zip(cohorts, histories, strict=True) if completed(h))
         return all(at_rest(h) for h in histories) and before == await self._inputs()
 
     async def _inputs(self) -> tuple[int, int]:
