@@ -13,7 +13,7 @@ from engine.authoring.scopes import Open
 from engine.authoring.template_checks import GIVEN, check_names, check_template
 from engine.authoring.templates import PAGES, Source, Template, sealed
 from engine.authoring.world import World
-from engine.settings.problems import Problem
+from engine.settings.problems import Problem, nearest
 
 UNKNOWN = "SJ230"
 """The code of a name that nobody knows."""
@@ -36,6 +36,9 @@ def tell_unsent(world: World) -> Iterator[Problem]:
         main = next(iter((*template.parts.values(), *template.fields.values())), None)
         file = f"templates/{channel}/{name}" if main is None else main.file
         hint = f"remove it, or send it: `send: {channel}` with `template: {name}`"
+        if channel not in world.channels:
+            known = nearest(channel, world.channels) or "none is declared"
+            hint = f"there is no channel {channel!r} ({known}): rename the folder, declare it in sojourn.yaml, or remove this"
         yield Problem(file, 0, 0, "SJ209", 0, "no journey sends this message", hint, "warning")
 
 

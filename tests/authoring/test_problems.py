@@ -236,6 +236,14 @@ def test_what_a_send_may_yet_give_is_no_mistake(write: Callable[..., Path]) -> N
     assert "SJ209" not in {p.code for p in raised.value.problems}, "a journey that can't be read may send it"
 
 
+def test_a_message_of_a_channel_that_there_is_not_is_told_so(write: Callable[..., Path]) -> None:
+    """Nobody could send it as it lies there: the folder's name is meant otherwise, or the channel isn't declared."""
+    files = {"journeys/j.yaml": HEAD + "- {exit: done}", "templates/emial/new.txt": "x", "templates/fax/new.txt": "x"}
+    found = {p.file: p.hint for p in load_project(write(files), CHANNELS).problems if p.code == "SJ209"}
+    assert found["templates/emial/new.txt"].startswith("there is no channel 'emial' (did you mean 'email'?): rename the folder")
+    assert found["templates/fax/new.txt"].startswith("there is no channel 'fax' (known here: email, push, sms)")
+
+
 def test_a_journey_that_cannot_be_read_still_exists(write: Callable[..., Path]) -> None:
     """Starting a journey whose file has problems of its own isn't reported a second time."""
     folder = write(
