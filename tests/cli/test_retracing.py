@@ -38,7 +38,7 @@ steps:
         then:
           - wait_for: confirmed
             id: confirm
-            timeout: 3s
+            timeout: 6s
             then:
               - task: service
                 id: look
