@@ -235,6 +235,7 @@ class Relay:
                 await store.relayed(c, [r.id for r in inputs if r.enrollment_id in ended], "came after the end")
                 if live:
                     log.warning("cohort %s is over; live members who go on in another: %s", cohort, len(live))
+            if any(how == "closed" for _, _, how in results):
                 await enrollments.tell_relay(c)  # what is pending still is for the next round, which comes at once
 
 
