@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.app.deploying import (
-    Wishes,
-)
+from engine.app.deploying import Wishes
 from engine.app.reliving import read_past
 from engine.core.compact import decode_state
 from engine.core.enrollment import Input, State
